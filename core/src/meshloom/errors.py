@@ -1,0 +1,109 @@
+"""Every exception that Meshloom raises on purpose.
+
+::
+
+    MeshError
+    ├── ConfigError                 the configuration names something that cannot be
+    │   ├── UnknownBackend          ``backend = "..."`` names nothing installed
+    │   ├── BackendUnavailable      no installed backend can run on this host
+    │   └── DuplicateBackend        two plugins offer the same name
+    ├── PluginError                 a plugin does not follow its hook's specification
+    ├── ProtocolError               bytes from the network are not what the protocol says
+    ├── StoreError
+    │   ├── NotFound                no entity of that kind has the id
+    │   ├── Conflict                the write breaks a constraint (unique, foreign key)
+    │   └── StoreUnavailable        the store cannot be reached or written: disk full, locked, gone
+    ├── TunnelError                 the WireGuard device cannot be made or changed
+    └── BusError                    another instance cannot be told
+
+Data are attributes; ``str()`` is a sentence that names the key or thing, the value and what to do.
+"""
+
+from collections.abc import Mapping, Sequence
+
+
+class MeshError(Exception):
+    """Root of the tree; never raised itself."""
+
+
+class ConfigError(MeshError):
+    """The configuration names something that cannot be.
+
+    Args:
+        problems: One sentence for each problem, each naming its key.
+        source: Where the configuration came from, usually a file's path.
+    """
+
+    def __init__(self, *problems: str, source: str = "") -> None:
+        super().__init__(*problems)
+        self.problems = problems
+        self.source = source
+
+    def __str__(self) -> str:
+        where = f"{self.source}: " if self.source else ""
+        return "\n".join(f"{where}{problem}" for problem in self.problems)
+
+
+class UnknownBackend(ConfigError):
+    """``backend = "..."`` names nothing installed."""
+
+    def __init__(self, kind: str, name: str, installed: Sequence[str]) -> None:
+        listed = ", ".join(sorted(installed)) or "none"
+        super().__init__(f"{kind}.backend = {name!r}: no such backend; installed: {listed}")
+        self.kind, self.name, self.installed = kind, name, tuple(installed)
+
+
+class BackendUnavailable(ConfigError):
+    """No installed backend of a kind can run on this host; ``reasons`` has each one's own objection."""
+
+    def __init__(self, kind: str, reasons: Mapping[str, str]) -> None:
+        listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or "none is installed"
+        super().__init__(f"{kind}.backend = 'auto': no backend can run here ({listed})")
+        self.kind, self.reasons = kind, dict(reasons)
+
+
+class DuplicateBackend(ConfigError):
+    """Two plugins offer the same name for one kind."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"{kind} backend {name!r} is offered by two plugins: uninstall or disable one of them")
+        self.kind, self.name = kind, name
+
+
+class PluginError(MeshError):
+    """A plugin does not follow its hook's specification."""
+
+
+class ProtocolError(MeshError):
+    """Bytes from the network are not what the protocol says they should be."""
+
+
+class StoreError(MeshError):
+    """Root of what a store raises."""
+
+
+class NotFound(StoreError):
+    """No entity of that kind has the id."""
+
+    def __init__(self, kind: str, id: str) -> None:
+        super().__init__(kind, id)
+        self.kind, self.id = kind, id
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.id} not found"
+
+
+class Conflict(StoreError):
+    """The write breaks a constraint: a unique field is taken, or a reference points nowhere."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached or written: disk full, locked, gone."""
+
+
+class TunnelError(MeshError):
+    """The WireGuard device cannot be made, taken over or changed."""
+
+
+class BusError(MeshError):
+    """Another instance of the service cannot be told."""

@@ -1,0 +1,1 @@
+"""Frozen values that every part of Meshloom speaks about: keys, identifiers, and the entities of an account."""
