@@ -1,7 +1,7 @@
 """The contract of a store: entities by kind and id, written in transactions.
 
-An entity is a frozen attrs class with a field ``id`` (text). Fields made by :func:`indexed` can be searched by;
-:func:`reference` fields must name an existing entity of another kind when the transaction commits (or be None), and
+An entity is a frozen attrs class with a field ``id`` (text), its fields declared with :mod:`meshloom.model.fields`.
+``indexed`` ones can be searched by; ``reference`` fields must name an existing entity of another kind when the transaction commits (or be None), and
 deleting that one deletes those that refer to it.
 """
 
@@ -12,19 +12,9 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 
-INDEXED = "meshloom.store.indexed"
-UNIQUE = "meshloom.store.unique"
-REFERENCE = "meshloom.store.reference"
+from meshloom.model.fields import indexed, reference
 
-
-def indexed(*, unique: bool = False, **more: Any) -> Any:
-    """A field that ``Transaction.find`` can search by; ``unique`` ones have no two equal values but None."""
-    return attrs.field(metadata={INDEXED: True, UNIQUE: unique}, **more)
-
-
-def reference(kind: str, **more: Any) -> Any:
-    """An indexed field that holds the id of an entity of another class, named by its class name."""
-    return attrs.field(metadata={INDEXED: True, REFERENCE: kind}, **more)
+__all__ = ["Entity", "Store", "StoreContext", "Transaction", "indexed", "reference"]
 
 
 class Entity(Protocol):
