@@ -66,9 +66,7 @@ class DuplicateBackend(ConfigError):
     """Two plugins offer the same name for one kind."""
 
     def __init__(self, kind: str, name: str) -> None:
-        super().__init__(
-            f"{kind} backend {name!r} is offered by two plugins: uninstall or disable one of them"
-        )
+        super().__init__(f"{kind} backend {name!r} is offered by two plugins: uninstall or disable one of them")
         self.kind, self.name = kind, name
 
 

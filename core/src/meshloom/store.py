@@ -1,8 +1,8 @@
 """The contract of a store: entities by kind and id, written in transactions.
 
 An entity is a frozen attrs class with a field ``id`` (text), its fields declared with :mod:`meshloom.model.fields`.
-``indexed`` ones can be searched by; ``reference`` fields must name an existing entity of another kind when the transaction commits (or be None), and
-deleting that one deletes those that refer to it.
+``indexed`` ones can be searched by; ``reference`` fields must name an existing entity of another kind when the
+transaction commits (or be None), and deleting that one deletes those that refer to it.
 """
 
 from abc import ABC, abstractmethod
@@ -55,7 +55,7 @@ class Transaction(ABC):
 
     @abstractmethod
     async def find(self, kind: type[E], **equals: object) -> list[E]:
-        """All entities whose indexed fields have these values, in the order of their ids; without any, all of the kind."""
+        """All entities whose indexed fields have these values, in the order of their ids; all without any."""
 
     @abstractmethod
     async def put(self, entity: Entity) -> None:

@@ -30,7 +30,7 @@ class TunnelContext:
     Args:
         interface: Name of the WireGuard interface, at most 15 bytes.
         state_dir: A folder of the agent's own, for what must survive a crash.
-        fwmark: Mark of the packets that WireGuard and the shared port send, 0 for none: it keeps them out of the tunnel.
+        fwmark: Mark of what WireGuard and the shared port send, 0 for none: it keeps them out of the tunnel.
     """
 
     interface: str

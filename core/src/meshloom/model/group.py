@@ -2,14 +2,14 @@
 
 import attrs
 
-from meshloom.model.ids import AccountID, GroupID, PeerID
 from meshloom.model.fields import reference
+from meshloom.model.ids import AccountID, GroupID, PeerID
 
 ALL = "All"
 """Name of the group that holds every peer of the account."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Group:
     """A named set of peers.
 

@@ -5,9 +5,9 @@ from ipaddress import IPv4Address, IPv6Address
 
 import attrs
 
+from meshloom.model.fields import indexed, reference
 from meshloom.model.ids import AccountID, PeerID, UserID
 from meshloom.model.keys import PublicKey
-from meshloom.model.fields import indexed, reference
 
 
 @attrs.frozen
@@ -50,7 +50,7 @@ class PeerMeta:
     capabilities: frozenset[int] = frozenset()
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Peer:
     """An enrolled machine.
 

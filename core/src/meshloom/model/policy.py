@@ -4,8 +4,8 @@ from enum import StrEnum
 
 import attrs
 
-from meshloom.model.ids import AccountID, GroupID, PeerID, PolicyID
 from meshloom.model.fields import reference
+from meshloom.model.ids import AccountID, GroupID, PeerID, PolicyID
 
 
 class Action(StrEnum):
@@ -63,7 +63,7 @@ class Rule:
     authorized_groups: dict[GroupID, tuple[str, ...]] = attrs.field(factory=dict)
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Policy:
     """A named, switchable list of rules."""
 

@@ -5,8 +5,8 @@ from enum import StrEnum
 
 import attrs
 
-from meshloom.model.ids import AccountID, GroupID, SetupKeyID
 from meshloom.model.fields import indexed, reference
+from meshloom.model.ids import AccountID, GroupID, SetupKeyID
 
 
 class SetupKeyType(StrEnum):
@@ -16,7 +16,7 @@ class SetupKeyType(StrEnum):
     ONE_OFF = "one-off"
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class SetupKey:
     """A secret that enrols machines, kept as its hash only.
 

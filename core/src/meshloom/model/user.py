@@ -5,8 +5,8 @@ from enum import StrEnum
 
 import attrs
 
-from meshloom.model.ids import AccountID, GroupID, TokenID, UserID
 from meshloom.model.fields import indexed, reference
+from meshloom.model.ids import AccountID, GroupID, TokenID, UserID
 
 
 class Role(StrEnum):
@@ -20,7 +20,7 @@ class Role(StrEnum):
     USER = "user"
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class User:
     """A person or, with ``is_service_user``, a machine that uses the API.
 
@@ -42,7 +42,7 @@ class User:
     last_login: datetime | None = None
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class PersonalAccessToken:
     """A secret of a user for the API, kept as its SHA-256 only.
 
