@@ -41,5 +41,5 @@ class Bus(ABC):
         """
 
 
-class Missed(Exception):  # noqa: N818 - it is news, not a failure
+class Missed(Exception):
     """Messages were lost between the last one and the next: read the store anew."""
