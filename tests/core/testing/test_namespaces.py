@@ -1,9 +1,9 @@
 """The internet of namespaces behaves as the routers' names say."""
 
 import os
+from pathlib import Path
 
 import pytest
-
 from meshloom.testing.namespaces import NAT, Internet, wait_until
 
 pytestmark = [pytest.mark.privileged, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
@@ -54,4 +54,4 @@ def test_leaving_ends_every_process(internet):
     pids = list(host.processes())
     host.close()
     internet._hosts.remove(host)
-    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), 5, "all have ended")
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 5, "all have ended")

@@ -72,8 +72,20 @@ class Host:
         self._internet = internet
         self._programs: list[subprocess.Popen[bytes]] = []
         self._holder = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--uts", "sh", "-ec", PRIVATE_MOUNTS]
-            + ["host", name],
+            [
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                "unshare",
+                "--net",
+                "--mount",
+                "--uts",
+                "sh",
+                "-ec",
+                PRIVATE_MOUNTS,
+                "host",
+                name,
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             env=internet.environment,
@@ -149,11 +161,11 @@ class Host:
 
     def processes(self) -> Iterator[int]:
         """All processes of this host, daemons included."""
-        own = os.stat(f"/proc/{self.pid}/ns/net").st_ino
+        own = Path(f"/proc/{self.pid}/ns/net").stat().st_ino
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
-                    if os.stat(entry / "ns" / "net").st_ino == own:
+                    if (entry / "ns" / "net").stat().st_ino == own:
                         yield int(entry.name)
 
     def close(self) -> None:
