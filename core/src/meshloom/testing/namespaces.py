@@ -38,6 +38,8 @@ echo ready
 exec sleep infinity
 """
 
+HOLDER = ("setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--uts", "sh", "-ec")
+
 DROP_UNASKED = """
 table inet filter {
   chain input {
