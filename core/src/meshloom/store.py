@@ -36,14 +36,20 @@ class StoreContext:
     Args:
         data_dir: The service's data folder (0700).
         entities: Every class that will be stored, those referred to before those that refer.
+        read_only: Only look (for a backup, say) at what another process may be writing; ``put`` and ``delete`` raise
+            StoreUnavailable.
     """
 
     data_dir: Path
     entities: tuple[type[Any], ...]
+    read_only: bool = False
 
 
 class Transaction(ABC):
-    """Reads and writes that commit together or not at all; reads see the transaction's own writes."""
+    """Reads and writes that commit together or not at all; reads see the transaction's own writes.
+
+    A Conflict ends it: whatever the body does afterwards, nothing is kept and leaving raises the Conflict.
+    """
 
     @abstractmethod
     async def get(self, kind: type[E], id: str) -> E:
@@ -55,7 +61,11 @@ class Transaction(ABC):
 
     @abstractmethod
     async def find(self, kind: type[E], **equals: object) -> list[E]:
-        """All entities whose indexed fields have these values, in the order of their ids; all without any."""
+        """All entities whose indexed fields have these values, in the order of their ids; all without any.
+
+        Raises:
+            ValueError: A field is not indexed.
+        """
 
     @abstractmethod
     async def put(self, entity: Entity) -> None:
@@ -80,6 +90,8 @@ class Store(ABC):
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Commit on leaving, roll back when the body raises. Serialisable; writers wait for each other.
+
+        A body that is cancelled has written nothing; one that is cancelled while committing, all or nothing.
 
         Raises:
             Conflict: A constraint is broken.
