@@ -1,0 +1,140 @@
+"""A server and agents as real programs in network namespaces: what whole-system tests and the demo drive."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from meshloom.testing.namespaces import Host, wait_until
+
+BIN = Path(sys.executable).parent
+OWNER = {
+    "email": "owner@example.test",
+    "name": "Owner",
+    "password": "correct horse battery staple 7",
+    "create_pat": True,
+}
+
+HTTP = """
+import json, sys, urllib.error, urllib.request
+method, url, token = sys.argv[1:4]
+headers = {"Authorization": f"Token {token}"} if token else {}
+request = urllib.request.Request(url, sys.stdin.buffer.read() or None, headers, method=method)
+try:
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        status, body = answer.status, answer.read()
+except urllib.error.HTTPError as error:
+    status, body = error.code, error.read()
+except OSError:
+    status, body = 0, b""
+try:
+    body = json.loads(body)
+except ValueError:
+    body = body.decode(errors="replace")
+print(json.dumps([status, body]))
+"""
+"""Runs inside the namespace: one request, its status (0: nobody answers) and body as JSON."""
+
+
+class ServerProgram:
+    """``meshloom-server`` on a host, on embedded defaults, with its owner's token once :meth:`set_up` was called."""
+
+    def __init__(self, host: Host, data: Path, port: int = 80) -> None:
+        self.host, self.data = host, data
+        self.url = f"http://{host.address}:{port}"
+        self.log = data.with_suffix(".log")
+        self.token = ""
+        self._port = port
+        self.program: subprocess.Popen[bytes] | None = None
+
+    def start(self, *flags: str) -> None:
+        """Start it (again) and wait until it answers."""
+        self.program = self.host.start(
+            BIN / "meshloom-server",
+            *("--listen", f"{self.host.address}:{self._port}", "--public-url", self.url),
+            *("--data-dir", self.data, "--stun-port", "3478", "--metrics", "127.0.0.1:9090"),
+            *flags,
+            log=self.log,
+            MESHLOOM_SETUP_PAT_ENABLED="true",
+        )
+        wait_until(lambda: self.api("GET", "/api/instance")[0] == 200, 20, f"{self.url} answers; see {self.log}")
+
+    def set_up(self) -> None:
+        """Make the owner, as the first start asks for."""
+        status, made = self.api("POST", "/api/setup", OWNER)
+        assert status == 200, made
+        self.token = made["personal_access_token"]
+
+    def api(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """One request of the HTTP API by the owner: status (0 where nobody answers) and body."""
+        text = "" if body is None else json.dumps(body)
+        out = self.host.run(sys.executable, "-c", HTTP, method, self.url + path, self.token, input=text)
+        status, answer = json.loads(out)
+        return int(status), answer
+
+    def setup_key(self, **about: Any) -> str:
+        """A new key to enrol machines with; reusable unless said otherwise."""
+        body = {"name": "machines", "type": "reusable", "expires_in": 86400, "auto_groups": [], "usage_limit": 0}
+        status, made = self.api("POST", "/api/setup-keys", body | about)
+        assert status == 200, made
+        return str(made["key"])
+
+
+class AgentProgram:
+    """The agent's daemon on a host, and its command line."""
+
+    def __init__(self, host: Host, state: Path, *, arguments: tuple[str, ...] = ()) -> None:
+        self.host, self.state = host, state
+        self.socket = state.with_suffix(".sock")
+        self.log = state.with_suffix(".log")
+        self._arguments = arguments
+        self.program: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the daemon (again) and wait until its socket is there."""
+        self.program = self.host.start(
+            BIN / "meshloom",
+            *("service", "run", "--state-dir", self.state, "--daemon-addr", f"unix://{self.socket}"),
+            *self._arguments,
+            log=self.log,
+        )
+        wait_until(self.socket.exists, 20, f"the daemon of {self.host.name} listens; see {self.log}")
+
+    def run(self, *argv: str, check: bool = True) -> str:
+        """``meshloom ARGV`` against this daemon."""
+        return self.host.run(BIN / "meshloom", *argv, "--daemon-addr", f"unix://{self.socket}", check=check)
+
+    def up(self, server: str, key: str, *flags: str) -> str:
+        """Join the mesh."""
+        return self.run("up", "--management-url", server, "--setup-key", key, "--hostname", self.host.name, *flags)
+
+    def status(self) -> dict[str, Any]:
+        """The daemon's status, in NetBird's keys."""
+        answer: dict[str, Any] = json.loads(self.run("status", "--json"))
+        return answer
+
+    @property
+    def address(self) -> str:
+        """The overlay address, without its prefix length."""
+        return str(self.status()["netbirdIp"]).partition("/")[0]
+
+    def peer(self, name: str) -> dict[str, Any]:
+        """What the status says of the peer with that host name; empty where it does not know it."""
+        details: list[dict[str, Any]] = self.status()["peers"]["details"] or []
+        return next((peer for peer in details if peer["fqdn"].split(".")[0] == name), {})
+
+    def wait_for(self, name: str, fact: Callable[[dict[str, Any]], Any], within: float, what: str) -> None:
+        """Wait until *fact* holds of the peer with that host name."""
+        wait_until(lambda: fact(self.peer(name)), within, f"{self.host.name}: {name} {what}; see {self.log}", every=0.1)
+
+    def ping(self, address: str, count: int = 1, timeout: float = 10) -> bool:
+        """Whether any of *count* pings is answered in time."""
+        out = self.host.run("ping", "-n", "-c", str(count), "-i", "0.2", "-w", str(int(timeout)), address, check=False)
+        return " 0 received" not in out and "bytes from" in out
+
+
+def is_direct(peer: dict[str, Any]) -> bool:
+    """Whether a peer of the status is connected on a direct path."""
+    return peer.get("status") == "Connected" and peer.get("connectionType") == "P2P"
