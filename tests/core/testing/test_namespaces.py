@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from meshloom.testing.namespaces import NAT, Internet, wait_until
 
 pytestmark = [pytest.mark.privileged, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
