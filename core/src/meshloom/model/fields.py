@@ -34,9 +34,14 @@ def reference(kind: str, **more: Any) -> Any:
     return attrs.field(metadata={INDEXED: True, REFERENCE: kind}, **more)
 
 
-@lru_cache
-def stored_fields(kind: Any) -> tuple[StoredField, ...]:
+def stored_fields(kind: type[Any]) -> tuple[StoredField, ...]:
     """The fields of an entity's class that can be searched by, in the order of the class."""
+    key: Any = kind
+    return _stored_fields(key)
+
+
+@lru_cache
+def _stored_fields(kind: Any) -> tuple[StoredField, ...]:
     return tuple(
         StoredField(field.name, field.metadata.get(UNIQUE, False), field.metadata.get(REFERENCE))
         for field in attrs.fields(kind)

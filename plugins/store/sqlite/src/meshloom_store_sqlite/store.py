@@ -1,0 +1,109 @@
+"""The store: one file, one connection, one transaction at a time."""
+
+import os
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+from sqlalchemy import Connection
+
+from meshloom.errors import StoreError, StoreUnavailable
+from meshloom.store import Store, StoreContext, Transaction
+from meshloom_store_sqlite import schema
+from meshloom_store_sqlite.failures import translated
+from meshloom_store_sqlite.file import PRIVATE, connected, enforce_references, open_file, owned
+from meshloom_store_sqlite.options import SqliteOptions
+from meshloom_store_sqlite.tables import tables_of
+from meshloom_store_sqlite.thread import database_thread
+from meshloom_store_sqlite.transaction import Session, SqliteTransaction, Statements
+
+
+class SqliteStore(Store):
+    """Entities in SQLite; see :func:`open_sqlite`."""
+
+    def __init__(self, session: Session, options: SqliteOptions) -> None:
+        self._session = session
+        self._options = options
+        self._turn = anyio.Lock()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """See :class:`meshloom.store.Store`."""
+        async with self._turn:
+            transaction = SqliteTransaction(self._session)
+            try:
+                yield transaction
+                await transaction.commit()
+            except BaseException:
+                await transaction.roll_back()
+                raise
+
+    async def backup(self, file: Path) -> None:
+        """Copy the file as it stands between two transactions; writers need not wait for it."""
+        await to_thread.run_sync(self._backup, file)
+
+    def _backup(self, file: Path) -> None:
+        part = file.with_name(f"{file.name}.part")
+        try:
+            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE))
+            with (
+                translated(self._session.file),
+                closing(self._source()) as source,
+                closing(sqlite3.connect(part)) as copy,
+            ):
+                source.backup(copy)  # in one step: in several it would start anew with every write in between
+                copy.execute("PRAGMA journal_mode = DELETE")  # one file, without companions
+            os.link(part, file)  # unlike a rename, never replaces
+        except OSError as error:
+            raise StoreError(f"the backup {file} cannot be made: {error.strerror}") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _source(self) -> sqlite3.Connection:
+        return open_file(self._session.file, self._options, read_only=True)
+
+
+@asynccontextmanager
+async def open_sqlite(options: SqliteOptions, context: StoreContext) -> AsyncIterator[SqliteStore]:
+    """The store in its file, made or migrated where needed.
+
+    Raises:
+        StoreUnavailable: Another process uses the file, it cannot be read, or a newer version wrote it.
+    """
+    file = context.data_dir / options.file
+    async with AsyncExitStack() as opened:
+        if not context.read_only:
+            opened.enter_context(owned(file))
+        thread = await opened.enter_async_context(database_thread())
+        inside = ExitStack()
+
+        async def close() -> None:
+            with anyio.CancelScope(shield=True):
+                await thread.run(inside.close)
+
+        opened.push_async_callback(close)
+        statements = {kind: Statements.of(table) for kind, table in tables_of(context.entities).items()}
+
+        def connect() -> Connection:
+            connection = inside.enter_context(connected(file, options, read_only=context.read_only))
+            with translated(file):
+                _prepare(connection, file, context)
+            return connection
+
+        connection = await thread.run(connect)
+        yield SqliteStore(Session(file, thread, connection, statements, context.read_only), options)
+
+
+def _prepare(connection: Connection, file: Path, context: StoreContext) -> None:
+    with connection.begin():
+        if not context.read_only:
+            schema.migrate(connection, file)
+        elif (revision := schema.current_revision(connection)) != schema.HEAD:
+            raise schema.newer(file, revision)
+        schema.check_tables(connection, tables_of(context.entities))
+        if (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()) is not None:
+            raise StoreUnavailable(f"{file}: {broken[0]} refers to what is not in {broken[2]}: restore a backup")
+    enforce_references(connection)
