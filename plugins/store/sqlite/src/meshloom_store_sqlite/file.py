@@ -93,10 +93,22 @@ def enforce_references(connection: Connection) -> None:
 
     Past SQLAlchemy, which would begin a transaction first: inside one SQLite ignores the pragma without a word.
     """
+    _driver(connection).execute("PRAGMA foreign_keys = ON")
+
+
+def roll_back(connection: Connection) -> None:
+    """Leave the transaction, also one whose commit failed: SQLAlchemy takes that for ended, SQLite does not."""
+    connection.rollback()
+    driver = _driver(connection)
+    if driver.in_transaction:
+        driver.rollback()
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
     driver = connection.connection.driver_connection
     if not isinstance(driver, sqlite3.Connection):
         raise TypeError(f"the driver's connection is {driver!r}, not one of sqlite3")
-    driver.execute("PRAGMA foreign_keys = ON")
+    return driver
 
 
 def open_file(file: Path, options: SqliteOptions, *, read_only: bool) -> sqlite3.Connection:

@@ -16,6 +16,7 @@ from meshloom.model.document import from_document, to_document, to_plain
 from meshloom.model.fields import check_searchable
 from meshloom.store import Entity, Transaction
 from meshloom_store_sqlite.failures import translated
+from meshloom_store_sqlite.file import roll_back
 from meshloom_store_sqlite.tables import BODY
 from meshloom_store_sqlite.thread import DatabaseThread
 
@@ -116,7 +117,7 @@ class SqliteTransaction(Transaction):
     async def roll_back(self) -> None:
         """Keep nothing; cancellation does not stop it."""
         with anyio.CancelScope(shield=True):
-            await self._session.thread.run(self._session.connection.rollback)
+            await self._session.thread.run(lambda: roll_back(self._session.connection))
 
     async def _read(self, kind: type[E], query: Select[Any]) -> list[E]:
         def read() -> list[E]:
