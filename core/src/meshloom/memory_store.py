@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ import attrs
 
 from meshloom.backend import Backend
 from meshloom.errors import Conflict, NotFound, StoreError, StoreUnavailable
+from meshloom.hookspecs import hookimpl
 from meshloom.model.document import from_document, to_document
 from meshloom.model.fields import check_searchable, stored_fields
 from meshloom.store import Entity, Store, StoreContext, Transaction
@@ -202,6 +203,7 @@ async def open_memory(options: MemoryOptions, context: StoreContext) -> AsyncIte
     yield MemoryStore(context)
 
 
-def memory_backend() -> Backend[StoreContext, Store]:
-    """What core offers to ``[store]``; never chosen by ``auto`` where a durable one is installed."""
-    return Backend(name="memory", options=MemoryOptions, open=open_memory, rank=1000)
+@hookimpl
+def meshloom_stores() -> "Iterable[Backend[StoreContext, Store]]":
+    """Core's own; never chosen by ``auto`` where a durable one is installed."""
+    return [Backend(name="memory", options=MemoryOptions, open=open_memory, rank=1000)]
