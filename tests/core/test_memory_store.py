@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from meshloom.memory_store import memory_backend, restore
+from meshloom.memory_store import meshloom_stores, restore
 from meshloom.model.group import Group
 from meshloom.model.peer import Peer
 from meshloom.model.state import ENTITIES
@@ -18,7 +18,8 @@ class TestMemoryStore(StoreContract):
 
     @pytest.fixture
     def backend(self):
-        return memory_backend()
+        (backend,) = meshloom_stores()
+        return backend
 
     async def check_backup(self, backup: Path) -> None:
         entities = restore(backup.read_text(), ENTITIES)
