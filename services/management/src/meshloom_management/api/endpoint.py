@@ -1,0 +1,83 @@
+"""What an endpoint of the API is: one row of the table that the router and the description are made of."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+import attrs
+
+from meshloom.model.state import AccountState
+from meshloom.model.user import User
+from meshloom_management.accounts import Accounts, Draft
+from meshloom_management.api.config import ApiConfig
+from meshloom_management.api.permissions import Module, Operation, may
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Call:
+    """One authenticated request.
+
+    Args:
+        state: The caller's account as it was when the request came.
+        path: The values in the path.
+        query: The values after the question mark.
+        body: An instance of the endpoint's request class; None where it has none.
+    """
+
+    accounts: Accounts
+    config: ApiConfig
+    state: AccountState
+    user: User
+    now: datetime
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Any = None
+
+    async def change(self, mutate: Callable[[Draft], T]) -> T:
+        """Change the caller's account; see :meth:`Accounts.change`."""
+        return await self.accounts.change(self.state.account.id, mutate)
+
+    def latest(self) -> AccountState:
+        """The caller's account as it is now, own changes included."""
+        return self.accounts.state(self.state.account.id)
+
+    def may(self, module: Module, operation: Operation) -> bool:
+        """Whether the caller's role allows it."""
+        return may(self.user, module, operation)
+
+
+@attrs.frozen
+class Public:
+    """A request that needs no credentials."""
+
+    accounts: Accounts
+    config: ApiConfig
+    now: datetime
+    body: Any = None
+
+
+@attrs.frozen(kw_only=True)
+class Endpoint:
+    """A method of a path.
+
+    Args:
+        run: Answers it with an instance of ``response``, or a list of them.
+        permission: What the caller's role must allow; None where ``run`` looks itself.
+        request: Class of the body; None for no body.
+        response: Class of the answer, or ``list[...]`` of it; None for an empty object.
+        query: Names of the values that are looked at after the question mark, and what they do.
+        unreadable: Message for a body that cannot be read.
+    """
+
+    method: str
+    path: str
+    summary: str
+    run: Callable[[Any], Awaitable[Any]]
+    permission: tuple[Module, Operation] | None = None
+    request: type[Any] | None = None
+    response: Any = None
+    query: Mapping[str, str] = attrs.field(factory=dict)
+    public: bool = False
+    unreadable: str = "couldn't parse JSON request"
