@@ -1,11 +1,12 @@
 """The bus of a service that runs as one process: subscribers in memory."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import attrs
 from anyio import Event
+from anyio.lowlevel import cancel_shielded_checkpoint
 
 from meshloom.backend import Backend
 from meshloom.bus import Bus, BusContext, Missed
@@ -24,7 +25,7 @@ class Options:
 class _Subscription:
     """One subscriber's messages that it has not read yet."""
 
-    waiting: list[bytes] = attrs.field(factory=list)
+    waiting: deque[bytes] = attrs.field(factory=deque)
     missed: bool = False
     news: Event = attrs.field(factory=Event)
 
@@ -53,7 +54,7 @@ class _Messages:
                 mine.missed = False
                 raise Missed
             if mine.waiting:
-                return mine.waiting.pop(0)
+                return mine.waiting.popleft()
             mine.news = Event()
             await mine.news.wait()
 
@@ -65,9 +66,10 @@ class LocalBus(Bus):
         self._topics: dict[str, list[_Subscription]] = defaultdict(list)
 
     async def publish(self, topic: str, message: bytes) -> None:
-        """Never waits and never fails."""
+        """Never fails, and waits only for the subscribers' turn to run."""
         for subscription in self._topics.get(topic, ()):
             subscription.add(message)
+        await cancel_shielded_checkpoint()
 
     def subscribe(self, topic: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Messages from entering on."""

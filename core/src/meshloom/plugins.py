@@ -1,20 +1,24 @@
 """Finding plugins and gathering what they offer: an object made in ``main``, never a module's global."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+from functools import partial
+from importlib import metadata
 from types import ModuleType
 from typing import Any
 
+import attrs
 import pluggy
 
 from meshloom import hookspecs
-from meshloom.backend import Backend, Backends
+from meshloom.backend import AUTO, Backend, Backends
 from meshloom.bus import Bus, BusContext
-from meshloom.errors import PluginError
+from meshloom.errors import ConfigError, PluginError
 from meshloom.store import Store, StoreContext
 from meshloom.tunnel import Tunnel, TunnelContext
 
 ENTRY_POINTS = "meshloom"
-"""Entry-point group; an entry point's name is its module's name, since pluggy skips a second one silently."""
+"""Entry-point group; an entry point's name is its module's name, so that two plugins never hide one another."""
 
 
 class Plugins:
@@ -27,21 +31,36 @@ class Plugins:
 
     Raises:
         PluginError: A plugin implements a hook that does not exist, or cannot be imported.
+        ConfigError: Something that is not installed is disabled.
     """
 
     def __init__(self, *modules: ModuleType, entry_points: bool = True, disabled: Iterable[str] = ()) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
-        for name in disabled:
-            self._manager.set_blocked(name)
+        found: dict[str, Callable[[], object]] = {
+            module.__name__: partial(_itself, module) for module in (*_own(), *modules)
+        }
+        for point in metadata.entry_points(group=ENTRY_POINTS) if entry_points else ():
+            if point.name != point.value:
+                raise PluginError(
+                    f"plugin {point.name!r}: its entry point must be named after its module {point.value!r}"
+                )
+            found.setdefault(point.name, point.load)
+        if unknown := sorted(set(disabled) - set(found)):
+            raise ConfigError(
+                f"plugins.disabled: {', '.join(unknown)}: no such plugin; installed: {', '.join(sorted(found))}"
+            )
+        for name in set(found) - set(disabled):
+            self._register(name, found[name])
+
+    def _register(self, name: str, load: Callable[[], object]) -> None:
         try:
-            for module in (*_own(), *modules):
-                self._manager.register(module, module.__name__)
-            if entry_points:
-                self._manager.load_setuptools_entrypoints(ENTRY_POINTS)
+            self._manager.register(load(), name)
             self._manager.check_pending()
-        except (pluggy.PluginValidationError, ImportError) as error:
-            raise PluginError(str(error)) from error
+        except Exception as error:
+            raise PluginError(
+                f"plugin {name!r} cannot be loaded: {error}; uninstall it, or disable it by plugins.disabled"
+            ) from error
 
     def tunnels(self) -> Backends[TunnelContext, Tunnel]:
         """The WireGuard devices on offer."""
@@ -65,12 +84,30 @@ class Plugins:
 
     def _offers(self, hook: str) -> list[Backend[Any, Any]]:
         found: list[Backend[Any, Any]] = []
-        for offers in getattr(self._manager.hook, hook)():
-            for offer in offers:
-                if not isinstance(offer, Backend):
-                    raise PluginError(f"{hook}: {offer!r} is not a meshloom.Backend")
-                found.append(offer)
+        for plugin in getattr(self._manager.hook, hook).get_hookimpls():
+            try:
+                offered = list(plugin.function())
+            except Exception as error:
+                raise PluginError(f"plugin {plugin.plugin_name!r}: {hook} raised {error!r}") from error
+            for offer in offered:
+                if complaint := _complaint(offer):
+                    raise PluginError(f"plugin {plugin.plugin_name!r}: {hook} offers {offer!r}, {complaint}")
+            found += offered
         return found
+
+
+def _complaint(offer: object) -> str:
+    if not isinstance(offer, Backend):
+        return "which is not a meshloom.Backend"
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", offer.name) or offer.name in (AUTO, "backend"):
+        return "whose name is not kebab-case, or is a word of the configuration"
+    if not attrs.has(offer.options):
+        return "whose options are not an attrs class"
+    return ""
+
+
+def _itself(module: ModuleType) -> ModuleType:
+    return module
 
 
 def _own() -> tuple[ModuleType, ...]:

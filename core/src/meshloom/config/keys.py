@@ -6,6 +6,8 @@ from typing import Any
 
 import attrs
 
+from meshloom.config.secret import Secret
+
 HELP = "meshloom.config.help"
 PREFIX = "MESHLOOM_"
 
@@ -37,6 +39,11 @@ class Key:
         return PREFIX + self.name.upper().replace(".", "_").replace("-", "_")
 
     @property
+    def is_secret(self) -> bool:
+        """Whether its value must not be seen."""
+        return self.type is Secret or Secret in typing.get_args(self.type)
+
+    @property
     def flag(self) -> str:
         """The option that sets it: ``--stun-port``."""
         return "--" + self.name.replace(".", "-").replace("_", "-")
@@ -47,8 +54,12 @@ def keys_of(config: type[Any], prefix: str = "") -> Iterator[Key]:
     hints = typing.get_type_hints(config)
     for field in attrs.fields(config):
         kind = hints[field.name]
-        if attrs.has(kind) and HELP not in field.metadata:
+        if attrs.has(kind) and kind is not Secret:
             yield from keys_of(kind, f"{prefix}{field.name}.")
         else:
-            default = field.default.factory() if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
-            yield Key(prefix + field.name, kind, default, field.metadata.get(HELP, ""))
+            yield Key(prefix + field.name, kind, _default(field), field.metadata.get(HELP, ""))
+
+
+def _default(field: "attrs.Attribute[Any]") -> Any:
+    default: Any = field.default
+    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]

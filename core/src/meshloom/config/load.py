@@ -1,15 +1,17 @@
 """From file, environment and flags to a configuration object; a flag wins over the environment, that over the file."""
 
-import contextlib
 import os
+import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
-from meshloom.config.convert import structure
+from meshloom.config.convert import SEQUENCES, structure
 from meshloom.config.keys import Key, keys_of
+from meshloom.config.secret import Secret
 from meshloom.errors import ConfigError
 
 T = TypeVar("T")
@@ -54,49 +56,95 @@ def load(
     Raises:
         ConfigError: All problems at once, with the file's name.
     """
+    source = str(file) if file else ""
     tables = read_toml(file) if file else {}
     kept = {name: tables.pop(name, {}) for name in apart}
-    source = str(file) if file else ""
-    wrong = [f"{name}: {value!r} is no table" for name, value in kept.items() if not isinstance(value, dict)]
-    if wrong:
-        raise ConfigError(*wrong, source=source)
-    for kind, table in kept.items():
-        if (name := environment.get(f"MESHLOOM_{kind.upper()}_BACKEND")) is not None:
-            kept[kind] = {**table, "backend": name}
-    problems: list[str] = []
-    for key in keys_of(config):
-        text, origin = (flags or {}).get(key.name), key.flag
-        if text is None:
-            text, origin = environment.get(key.environment), key.environment
-        if text is not None:
-            try:
-                _put(tables, key.name, from_text(key, text))
-            except ValueError as error:
-                problems.append(f"{origin}: {error}")
-    if problems:
-        raise ConfigError(*problems)
+    problems = [
+        f"{name}: {value!r} is no table; write [{name}]" for name, value in kept.items() if not _is_table(value)
+    ]
+    problems += override(tables, keys_of(config), environment, flags or {})
+    for kind in apart:
+        if (
+            not problems
+            and (text := (flags or {}).get(f"{kind}.backend", environment.get(_variable(kind)))) is not None
+        ):
+            kept[kind] = {**kept[kind], "backend": text}
     try:
-        return structure(tables, config), kept
+        made = structure(tables, config)
     except ConfigError as error:
-        raise ConfigError(*error.problems, source=source) from None
+        raise ConfigError(*problems, *error.problems, source=source) from None
+    if problems:
+        raise ConfigError(*problems, source=source)
+    return made, kept
 
 
-def from_text(key: Key, text: str) -> Any:
-    """A flag's or variable's text as the value that the file would have."""
-    name = str(key.type)
-    if "Secret" in name:
-        return {"file": text[1:]} if text.startswith("@") else {"env": key.environment}
-    if "tuple" in name or "frozenset" in name or "list" in name:
-        return [part.strip() for part in text.split(",") if part.strip()]
-    if key.type is bool:
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _variable(kind: str) -> str:
+    return f"MESHLOOM_{kind.upper()}_BACKEND"
+
+
+def override(
+    tables: dict[str, Any], keys: Iterable[Key], environment: Mapping[str, str], flags: Mapping[str, str]
+) -> list[str]:
+    """Put what flags and environment say of the keys over the file's tables; returns what is wrong with them."""
+    problems = []
+    for key in keys:
+        if key.name in flags:
+            origin, text, read = key.flag, flags[key.name], from_flag
+        elif key.environment in environment:
+            origin, text, read = key.environment, environment[key.environment], from_variable
+        else:
+            continue
+        try:
+            _put(tables, key.name, read(key, text))
+        except ValueError as error:
+            problems.append(f"{origin}: {error}")
+    return problems
+
+
+def from_flag(key: Key, text: str) -> Any:
+    """A flag's text as the value that the file would have; a secret's flag names the file that holds it.
+
+    Raises:
+        ValueError: It is not of the key's type.
+    """
+    return {"file": text} if key.is_secret else _from_text(_bare(key.type), text)
+
+
+def from_variable(key: Key, text: str) -> Any:
+    """An environment variable's text as the value that the file would have; a secret's variable holds it itself.
+
+    Raises:
+        ValueError: It is not of the key's type.
+    """
+    return Secret(text) if key.is_secret else _from_text(_bare(key.type), text)
+
+
+def _from_text(kind: Any, text: str) -> Any:
+    if get_origin(kind) in SEQUENCES:
+        (item, *_) = get_args(kind)
+        return [_from_text(_bare(item), part.strip()) for part in text.split(",") if part.strip()]
+    if kind is bool:
         if text.lower() not in WORDS:
             raise ValueError(f"{text!r} is neither true nor false")
         return WORDS[text.lower()]
-    if key.type in (int, int | None, float, timedelta):
-        for number in (int, float):
-            with contextlib.suppress(ValueError):
-                return number(text)
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is {'no integer' if kind is int else 'no number'}") from None
+    if kind is timedelta and re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
     return text
+
+
+def _bare(hint: Any) -> Any:
+    """The type without ``| None``."""
+    members = [member for member in get_args(hint) if member is not type(None)]
+    return members[0] if get_origin(hint) in (Union, UnionType) and len(members) == 1 else hint
 
 
 def _put(tables: dict[str, Any], name: str, value: Any) -> None:

@@ -22,11 +22,16 @@ class Secret:
         """From its table in the configuration.
 
         Raises:
-            ValueError: It is no such table, or what it names cannot be read; the message never holds the secret.
+            ValueError, TypeError: It is no such table, or what it names cannot be read; the message never has the
+                secret.
         """
+        if isinstance(table, cls):
+            return table
         if not isinstance(table, dict) or len(table) != 1 or next(iter(table)) not in ("file", "env"):
             raise ValueError('a secret is written as { file = "/path" } or { env = "VARIABLE" }, never itself')
         (source, name), *_ = table.items()
+        if not isinstance(name, str):
+            raise TypeError(f"{source} of a secret must be text")
         if source == "env":
             if name not in os.environ:
                 raise ValueError(f"the environment variable {name} is not set")
@@ -35,6 +40,8 @@ class Secret:
             return cls(Path(name).read_text().strip())
         except OSError as error:
             raise ValueError(f"the file {name} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError:
+            raise ValueError(f"the file {name} is not UTF-8 text") from None
 
     def __repr__(self) -> str:
         return "Secret(...)"

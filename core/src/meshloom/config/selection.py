@@ -8,7 +8,7 @@ import attrs
 
 from meshloom.backend import AUTO, Backend, Backends
 from meshloom.config.convert import structure, unknown
-from meshloom.errors import ConfigError
+from meshloom.errors import ConfigError, UnknownBackend
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -49,6 +49,8 @@ def choose(backends: Backends[C, T], table: Mapping[str, Any]) -> Chosen[C, T]:
     wanted = table.get("backend", AUTO)
     if not isinstance(wanted, str):
         problems.append(f"{backends.kind}.backend: {wanted!r} is no text; it is 'auto' or a backend's name")
+    elif problems and wanted != AUTO and wanted not in offers:
+        problems += UnknownBackend(backends.kind, wanted, list(offers)).problems
     if problems:
         raise ConfigError(*problems)
     backend = backends.named(wanted)

@@ -1,0 +1,65 @@
+"""What is installed and what would run here: the data and the text of ``meshloom plugins`` and ``config check``."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from meshloom.errors import MeshError
+from meshloom.plugins import Plugins
+from meshloom.service import read_setup
+
+
+@attrs.frozen
+class Offer:
+    """One installed backend.
+
+    Args:
+        objection: Why it cannot run on this host; empty where it can.
+        chosen: Whether ``backend = "auto"`` takes it.
+    """
+
+    kind: str
+    name: str
+    objection: str
+    chosen: bool
+
+
+def offers(plugins: Plugins) -> list[Offer]:
+    """Every backend of every kind, in the order in which ``auto`` tries them. Asks each one's probe once."""
+    found = []
+    for kind, backends in plugins.kinds().items():
+        is_chosen = False
+        for backend in backends:
+            objection = backend.probe() or ""
+            found.append(Offer(kind, backend.name, objection, chosen=not objection and not is_chosen))
+            is_chosen = is_chosen or not objection
+    return found
+
+
+def describe_offers(found: Iterable[Offer]) -> str:
+    """A table for a terminal, one line for each backend."""
+    rows = [("KIND", "BACKEND", "AUTO", "RUNS HERE")]
+    rows += [(each.kind, each.name, "chosen" if each.chosen else "", _verdict(each)) for each in found]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _verdict(offer: Offer) -> str:
+    return f"no: {offer.objection}" if offer.objection else "yes"
+
+
+def check_config(config: type[Any], kinds: Sequence[str], file: Path) -> list[str]:
+    """What is wrong with a service's configuration file, a sentence each; empty where it would start with it.
+
+    Takes the same arguments as :func:`meshloom.service.read_setup`, and starts nothing.
+    """
+    try:
+        read_setup(config, kinds, file)
+    except MeshError as error:
+        return str(error).splitlines()
+    return []
