@@ -1,0 +1,47 @@
+"""A pair of candidates and its checks (RFC 8445 sections 6.1.2, 7.2)."""
+
+from enum import Enum, auto
+
+import attrs
+
+from meshloom.protocol.ice.candidate import Candidate
+
+
+class PairState(Enum):
+    """How far the checks of a pair have come."""
+
+    WAITING = auto()
+    IN_PROGRESS = auto()
+    SUCCEEDED = auto()
+    FAILED = auto()
+
+
+@attrs.define(eq=False)
+class Pair:
+    """What is known of reaching one remote candidate.
+
+    Args:
+        next_check: When to send the next check or its repetition; None for not at all.
+        tries: Checks sent since the last success.
+        local: Which of our candidates its checks leave from; known after the first response.
+        nominated: The controlling side has chosen it.
+        round_trip: Of the last check that was answered at once, in seconds; 0 if unknown.
+    """
+
+    remote: Candidate
+    next_check: float | None
+    state: PairState = PairState.WAITING
+    tries: int = 0
+    local: Candidate | None = None
+    nominated: bool = False
+    nominate: bool = False
+    round_trip: float = 0.0
+    checks: dict[bytes, float] = attrs.field(factory=dict)
+
+    def rank(self, controlling: bool) -> tuple[int, int]:
+        """Higher is better: the pair's priority (RFC 8445 section 6.1.2.3); then the shorter round trip."""
+        mine = self.local.priority if self.local else 0
+        theirs = self.remote.priority
+        great, less = max(mine, theirs), min(mine, theirs)
+        first = mine if controlling else theirs
+        return (less << 32) + 2 * great + (first > (theirs if controlling else mine)), -int(self.round_trip * 1e6)

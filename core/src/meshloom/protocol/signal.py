@@ -1,0 +1,107 @@
+"""What agents say to each other through the signal service: offers, answers, candidates; each sealed for its reader."""
+
+from enum import IntEnum
+
+import attrs
+from google.protobuf.message import DecodeError
+
+from meshloom.errors import ProtocolError
+from meshloom.model.keys import PublicKey
+from meshloom.rpc import signalexchange_pb2 as pb
+
+MAX_BODY = 64 * 1024
+SESSION_ID = 5
+
+
+class SignalKind(IntEnum):
+    """What a message is (wire: ``Body.Type``); unknown kinds are refused."""
+
+    OFFER = 0
+    ANSWER = 1
+    CANDIDATE = 2
+    MODE = 4
+    GO_IDLE = 5
+    HEARTBEAT = 6
+
+
+@attrs.frozen
+class Credentials:
+    """ICE credentials of one side; not shown by ``repr``."""
+
+    ufrag: str
+    pwd: str = attrs.field(repr=False)
+
+
+@attrs.frozen
+class SignalMessage:
+    """One message between two agents, opened.
+
+    Args:
+        other: Who sent it, or who shall get it.
+        credentials: Of an offer or answer; None where the sender does not use ICE.
+        session_id: 5 bytes that change when the sender's ICE session restarts; None where it told none.
+        candidate: A candidate's line.
+        wg_listen_port: The sender's WireGuard port.
+        relay_address: The sender's home relay; None where it has none.
+    """
+
+    kind: SignalKind
+    other: PublicKey
+    credentials: Credentials | None = None
+    session_id: bytes | None = None
+    candidate: str = ""
+    wg_listen_port: int = 0
+    version: str = ""
+    relay_address: str | None = None
+    relay_ip: bytes | None = None
+
+    def encode(self) -> bytes:
+        """The plain body."""
+        body = pb.Body(wgListenPort=self.wg_listen_port, netBirdVersion=self.version)
+        body.type = int(self.kind)  # type: ignore[assignment]
+        if self.kind is SignalKind.CANDIDATE:
+            body.payload = self.candidate
+        elif self.kind in (SignalKind.OFFER, SignalKind.ANSWER):
+            body.payload = f"{self.credentials.ufrag}:{self.credentials.pwd}" if self.credentials else ":"
+            body.rosenpassConfig.SetInParent()
+            if self.session_id is not None:
+                body.sessionId = self.session_id
+            if self.relay_address is not None:
+                body.relayServerAddress = self.relay_address
+            if self.relay_ip is not None:
+                body.relayServerIP = self.relay_ip
+        return body.SerializeToString()
+
+
+def decode(data: bytes, sender: PublicKey) -> SignalMessage:
+    """A plain body as a message.
+
+    Raises:
+        ProtocolError: It is too long, no body, of an unknown kind, or an offer without its two credentials.
+    """
+    if len(data) > MAX_BODY:
+        raise ProtocolError(f"a signal message of {len(data)} bytes is too long")
+    try:
+        body = pb.Body.FromString(data)
+        kind = SignalKind(body.type)
+    except (DecodeError, ValueError) as error:
+        raise ProtocolError("no signal message of a known kind") from error
+    offer = kind in (SignalKind.OFFER, SignalKind.ANSWER)
+    return SignalMessage(
+        kind,
+        sender,
+        credentials=_credentials(body.payload) if offer else None,
+        session_id=body.sessionId if len(body.sessionId) == SESSION_ID else None,
+        candidate=body.payload if kind is SignalKind.CANDIDATE else "",
+        wg_listen_port=body.wgListenPort if body.wgListenPort < 1 << 16 else 0,
+        version=body.netBirdVersion[:64],
+        relay_address=body.relayServerAddress[:1024] if body.HasField("relayServerAddress") else None,
+        relay_ip=body.relayServerIP if len(body.relayServerIP) in (4, 16) else None,
+    )
+
+
+def _credentials(payload: str) -> Credentials | None:
+    parts = payload.split(":")
+    if len(parts) != 2 or len(payload) > 520:
+        raise ProtocolError("an offer's payload is ufrag:pwd")
+    return Credentials(*parts) if all(parts) else None
