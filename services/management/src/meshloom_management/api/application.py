@@ -19,6 +19,7 @@ from meshloom_management.api.endpoint import Call, Endpoint, Public
 from meshloom_management.api.errors import JSON, Refused, answer_to, page_not_found, refusal
 from meshloom_management.api.permissions import denial
 from meshloom_management.api.resources import ENDPOINTS
+from meshloom_management.operations.setup import FirstSetup
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,8 @@ def application(accounts: Accounts, config: ApiConfig, clock: Clock = utc_now) -
     paths: dict[str, dict[str, Endpoint]] = {}
     for endpoint in ENDPOINTS:
         paths.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    routes = [Route(path, Resource(methods, accounts, config, clock)) for path, methods in paths.items()]
+    setup = FirstSetup(accounts, config.hash_memory)
+    routes = [Route(path, Resource(methods, accounts, config, setup, clock)) for path, methods in paths.items()]
     app = Starlette(routes=routes, exception_handlers={404: _not_found})
     app.router.redirect_slashes = False
     return app
@@ -48,11 +50,19 @@ async def _not_found(_request: Request, _error: Exception) -> Response:
 class Resource:
     """One path with all its methods."""
 
-    def __init__(self, methods: Mapping[str, Endpoint], accounts: Accounts, config: ApiConfig, clock: Clock) -> None:
+    def __init__(
+        self,
+        methods: Mapping[str, Endpoint],
+        accounts: Accounts,
+        config: ApiConfig,
+        setup: FirstSetup,
+        clock: Clock,
+    ) -> None:
         self._methods = methods
         self._accounts = accounts
         self._config = config
         self._clock = clock
+        self._setup = setup
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -86,10 +96,10 @@ class Resource:
             if request.method == "OPTIONS":
                 await authenticate(self._accounts, request.headers.get("authorization"), self._clock())
             return page_not_found()
-        now = self._clock()
         if endpoint.public:
             body = await self._body(request, endpoint)
-            return _json(await endpoint.run(Public(self._accounts, self._config, now, body)))
+            return _json(await endpoint.run(Public(self._accounts, self._config, self._setup, body)))
+        now = self._clock()
         state, user = await authenticate(self._accounts, request.headers.get("authorization"), now)
         call = Call(self._accounts, self._config, state, user, now, request.path_params, dict(request.query_params))
         if endpoint.permission is not None and not call.may(*endpoint.permission):

@@ -11,6 +11,7 @@ from meshloom.model.user import User
 from meshloom_management.accounts import Accounts, Draft
 from meshloom_management.api.config import ApiConfig
 from meshloom_management.api.permissions import Module, Operation, may
+from meshloom_management.operations.setup import FirstSetup
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ class Public:
 
     accounts: Accounts
     config: ApiConfig
-    now: datetime
+    setup: FirstSetup
     body: Any = None
 
 

@@ -1,0 +1,125 @@
+"""``/api/users/{user}/tokens``: personal access tokens"""
+
+from datetime import datetime
+
+import attrs
+
+from meshloom.model.ids import TokenID, UserID
+from meshloom.model.user import PersonalAccessToken, User
+from meshloom_management.api.endpoint import Call, Endpoint
+from meshloom_management.api.json import optional
+from meshloom_management.api.permissions import Module, Operation
+from meshloom_management.errors import NotFound, PermissionDenied
+from meshloom_management.operations import tokens
+
+
+@attrs.frozen
+class TokenRequest:
+    """A new token.
+
+    Args:
+        expires_in: Days.
+    """
+
+    name: str = ""
+    expires_in: int = 0
+
+
+@attrs.frozen
+class TokenAnswer:
+    """A token, without its secret."""
+
+    id: str
+    name: str
+    created_at: datetime
+    created_by: str
+    expiration_date: datetime
+    last_used: datetime | None = optional()
+
+
+@attrs.frozen
+class GeneratedToken:
+    """A new token with its secret, which is shown this once."""
+
+    plain_token: str
+    personal_access_token: TokenAnswer
+
+
+def _answer(token: PersonalAccessToken) -> TokenAnswer:
+    return TokenAnswer(token.id, token.name, token.created_at, token.created_by, token.expires_at, token.last_used)
+
+
+def _owner(call: Call) -> User:
+    """The user in the path, whose tokens the caller may deal with: his own, or those of a machine."""
+    user = call.state.users.get(UserID(call.path["user"]))
+    if user is None:
+        raise NotFound(f"user: {call.path['user']} not found")
+    if user.id != call.user.id and not user.is_service_user:
+        raise PermissionDenied("admin role required to perform this action")
+    return user
+
+
+def _found(call: Call) -> PersonalAccessToken:
+    token = call.state.tokens.get(TokenID(call.path["token"]))
+    if token is None or token.user_id != _owner(call).id:
+        raise NotFound(f"pat: {call.path['token']} not found")
+    return token
+
+
+async def _list(call: Call) -> list[TokenAnswer]:
+    owner = _owner(call)
+    return [_answer(token) for _, token in sorted(call.state.tokens.items()) if token.user_id == owner.id]
+
+
+async def _get(call: Call) -> TokenAnswer:
+    _owner(call)
+    return _answer(_found(call))
+
+
+async def _create(call: Call) -> GeneratedToken:
+    owner, wish, secret = _owner(call).id, call.body, tokens.new_token()
+    token = await call.change(
+        lambda draft: tokens.create(draft, owner, call.user.id, wish.name, wish.expires_in, secret)
+    )
+    return GeneratedToken(secret, _answer(token))
+
+
+async def _delete(call: Call) -> None:
+    owner, token = _owner(call).id, TokenID(call.path["token"])
+    await call.change(lambda draft: tokens.delete(draft, owner, token))
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="GET",
+        path="/api/users/{user}/tokens",
+        summary="List a user's tokens.",
+        run=_list,
+        permission=(Module.PATS, Operation.READ),
+        response=list[TokenAnswer],
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/users/{user}/tokens",
+        summary="Make a token; its secret is shown this once.",
+        run=_create,
+        permission=(Module.PATS, Operation.CREATE),
+        request=TokenRequest,
+        response=GeneratedToken,
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/users/{user}/tokens/{token}",
+        summary="Show a token, without its secret.",
+        run=_get,
+        permission=(Module.PATS, Operation.READ),
+        response=TokenAnswer,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/api/users/{user}/tokens/{token}",
+        summary="Take a token away.",
+        run=_delete,
+        permission=(Module.PATS, Operation.DELETE),
+    ),
+)

@@ -1,0 +1,84 @@
+"""The first set-up: the account that the server begins with, and its owner. Possible once."""
+
+import re
+from functools import partial
+
+import attrs
+from anyio import Lock, to_thread
+from argon2 import PasswordHasher
+
+from meshloom.model.user import User
+from meshloom_management.accounts import Accounts, Draft
+from meshloom_management.errors import InvalidArgument, PreconditionFailed
+from meshloom_management.operations import tokens
+from meshloom_management.operations.names import checked_length
+
+_SHORTEST_PASSWORD = 8
+_LONGEST_PASSWORD = 72
+_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)*")
+
+
+@attrs.frozen
+class Owner:
+    """Who shall own the server.
+
+    Args:
+        token: A personal access token to give him, or None.
+        token_days: How long that is good.
+    """
+
+    email: str
+    password: str = attrs.field(repr=False)
+    name: str
+    token: str | None = attrs.field(default=None, repr=False)
+    token_days: int = 0
+
+
+class FirstSetup:
+    """Makes the first account; of many who try at once, one succeeds.
+
+    Args:
+        hash_memory: KiB that hashing the password takes.
+    """
+
+    def __init__(self, accounts: Accounts, hash_memory: int) -> None:
+        self._accounts = accounts
+        self._hasher = PasswordHasher(memory_cost=hash_memory)
+        self._turn = Lock()
+
+    async def run(self, owner: Owner) -> User:
+        """Make the account with its owner and, where wished, his token, all at once.
+
+        Raises:
+            InvalidArgument: The owner's data cannot be.
+            PreconditionFailed: Somebody has done it already.
+        """
+        _check(owner)
+        async with self._turn:
+            if self._accounts.all():
+                raise PreconditionFailed("setup already completed")
+            password_hash = await to_thread.run_sync(partial(self._hasher.hash, owner.password))
+            return await self._accounts.create(
+                email=owner.email, name=owner.name, password_hash=password_hash, then=partial(_give_token, owner=owner)
+            )
+
+
+def _give_token(draft: Draft, user: User, owner: Owner) -> None:
+    if owner.token is not None:
+        tokens.create(draft, user.id, user.id, "setup-token", owner.token_days, owner.token)
+
+
+def _check(owner: Owner) -> None:
+    for what in ("email", "name", "password"):
+        if not getattr(owner, what):
+            raise InvalidArgument(f"{what} is required")
+    checked_length(owner.email, "email")
+    checked_length(owner.name, "name")
+    if not _EMAIL.fullmatch(owner.email):
+        raise InvalidArgument("invalid email format")
+    if len(owner.password) < _SHORTEST_PASSWORD:
+        raise InvalidArgument(f"password must be at least {_SHORTEST_PASSWORD} characters")
+    if len(owner.password) > _LONGEST_PASSWORD:
+        raise InvalidArgument(f"password must be at most {_LONGEST_PASSWORD} characters")
+    if owner.token is not None and not 1 <= owner.token_days <= tokens.LONGEST_DAYS:
+        raise InvalidArgument(f"pat_expire_in must be between 1 and {tokens.LONGEST_DAYS}")
