@@ -1,0 +1,1 @@
+"""From an account's snapshot to what each peer needs to know of it; pure."""

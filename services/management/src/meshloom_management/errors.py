@@ -1,0 +1,42 @@
+"""What a user or a peer can be refused with; statuses of HTTP and of gRPC are given to these in one table each.
+
+::
+
+    RuleError
+    ├── InvalidArgument       a value breaks a rule
+    ├── NotFound              it names something that there is not
+    ├── AlreadyExists         it would make a second one
+    ├── PreconditionFailed    the state of things does not allow it
+    ├── PermissionDenied      who asks may not
+    └── Unauthenticated       who asks is not known
+"""
+
+from meshloom.errors import MeshError
+
+
+class RuleError(MeshError):
+    """Root of the refusals; the text is what the client is told."""
+
+
+class InvalidArgument(RuleError):
+    """A value breaks a rule."""
+
+
+class NotFound(RuleError):
+    """The request names something that there is not."""
+
+
+class AlreadyExists(RuleError):
+    """There would be a second one."""
+
+
+class PreconditionFailed(RuleError):
+    """The state of things does not allow it."""
+
+
+class PermissionDenied(RuleError):
+    """Who asks may not do it."""
+
+
+class Unauthenticated(RuleError):
+    """Who asks is not known."""
