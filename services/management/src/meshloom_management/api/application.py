@@ -98,7 +98,7 @@ class Resource:
             return page_not_found()
         if endpoint.public:
             body = await self._body(request, endpoint)
-            return _json(await endpoint.run(Public(self._accounts, self._config, self._setup, body)))
+            return _json(endpoint, await endpoint.run(Public(self._accounts, self._config, self._setup, body)))
         now = self._clock()
         state, user = await authenticate(self._accounts, request.headers.get("authorization"), now)
         call = Call(self._accounts, self._config, state, user, now, request.path_params, dict(request.query_params))
@@ -106,7 +106,7 @@ class Resource:
             raise Refused(403, denial(user))
         if endpoint.request is not None:
             call = attrs.evolve(call, body=await self._body(request, endpoint))
-        return _json(await endpoint.run(call))
+        return _json(endpoint, await endpoint.run(call))
 
     async def _body(self, request: Request, endpoint: Endpoint) -> object:
         if endpoint.request is None:
@@ -128,8 +128,9 @@ class Resource:
             raise Refused(400, endpoint.unreadable) from None
 
 
-def _json(answer: object) -> Response:
-    return Response(json.encode({} if answer is None else answer), headers={"content-type": JSON})
+def _json(endpoint: Endpoint, answer: object) -> Response:
+    headers = {"content-type": JSON, **({"cache-control": "no-store"} if endpoint.secret else {})}
+    return Response(json.encode({} if answer is None else answer), headers=headers)
 
 
 def _preflight(request: Request) -> Response:

@@ -10,7 +10,7 @@ from meshloom_management.operations import tokens
 
 _SCHEMES = {"token", "bearer"}
 _NOTED = timedelta(minutes=1)
-"""How exact the moment of a token's last use is: writing it down for every request would cost more than most of them."""
+"""How exact a token's last use is: writing it down at every request would cost more than most requests."""
 
 
 async def authenticate(accounts: Accounts, header: str | None, now: datetime) -> tuple[AccountState, User]:
@@ -32,4 +32,5 @@ async def authenticate(accounts: Accounts, header: str | None, now: datetime) ->
         raise Refused(403, "user is blocked")
     if record.last_used is None or now - record.last_used >= _NOTED:
         await accounts.change(state.account.id, lambda draft: tokens.note_use(draft, record.id))
+        state = accounts.state(state.account.id)
     return state, user

@@ -70,6 +70,7 @@ class Endpoint:
         response: Class of the answer, or ``list[...]`` of it; None for an empty object.
         query: Names of the values that are looked at after the question mark, and what they do.
         unreadable: Message for a body that cannot be read.
+        secret: Whether the answer has a secret in it, which nothing on its way may keep.
     """
 
     method: str
@@ -82,3 +83,4 @@ class Endpoint:
     query: Mapping[str, str] = attrs.field(factory=dict)
     public: bool = False
     unreadable: str = "couldn't parse JSON request"
+    secret: bool = False

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from meshloom.errors import StoreUnavailable
 from meshloom_management import errors
 from meshloom_management.api.json import encode
+from meshloom_management.operations.groups import GroupInUse
 
 JSON = "application/json; charset=UTF-8"
 
@@ -17,7 +18,6 @@ _STATUSES: Mapping[type[Exception], int] = {
     errors.AlreadyExists: 409,
     errors.PreconditionFailed: 412,
     errors.InvalidArgument: 422,
-    StoreUnavailable: 503,
 }
 
 
@@ -41,6 +41,8 @@ def answer_to(error: Exception) -> Response | None:
     """What an error is answered with; None where it is a fault of the server."""
     if isinstance(error, Refused):
         return refusal(error.status, error.message)
+    if isinstance(error, GroupInUse):
+        return refusal(400, str(error))
     if isinstance(error, StoreUnavailable):
         return refusal(503, "the server cannot store anything now: try again later")
     for kind in type(error).__mro__:

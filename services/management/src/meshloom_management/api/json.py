@@ -117,12 +117,16 @@ def _object(kind: Any) -> Callable[[Any, Any], Any]:
             raise TypeError("expected an object")
         found: dict[str, Any] = {}
         for key, element in value.items():
-            name, structure, field_type = fields.get(key.lower(), (None, None, None))
-            if name is not None and element is not None:
+            if element is not None and (field := fields.get(key.lower())) is not None:
+                name, structure, field_type = field
                 found[name] = structure(element, field_type)
         return kind(**found)
 
     return build
+
+
+def _is_a(origin: type[Any], kind: Any) -> bool:
+    return get_origin(kind) is origin
 
 
 def _moment(moment: datetime) -> str:
@@ -147,8 +151,8 @@ _requests.register_structure_hook(str, _text)
 _requests.register_structure_hook(bool, _exactly(bool))
 _requests.register_structure_hook(int, _integer)
 _requests.register_structure_hook_factory(attrs.has, _object)
-_requests.register_structure_hook_factory(lambda kind: get_origin(kind) is list, _list)
-_requests.register_structure_hook_factory(lambda kind: get_origin(kind) is dict, _mapping)
+_requests.register_structure_hook_factory(lambda kind: _is_a(list, kind), _list)
+_requests.register_structure_hook_factory(lambda kind: _is_a(dict, kind), _mapping)
 _requests.register_structure_hook_factory(lambda kind: type(None) in get_args(kind), _optional)
 
 _responses = Converter(detailed_validation=False)

@@ -152,9 +152,9 @@ def _check_rule(rule: RuleWish) -> None:
     if rule.protocol not in set(Protocol):
         raise InvalidArgument(f"unknown protocol type: {rule.protocol}")
     _check_ports(rule)
-    if rule.protocol == Protocol.NETBIRD_SSH and rule.authorized_groups:
-        if not set(rule.sources or ()) <= set(rule.authorized_groups):
-            raise InvalidArgument("authorized group for netbird-ssh protocol should be specified for each source group")
+    ssh_users = rule.authorized_groups if rule.protocol == Protocol.NETBIRD_SSH else {}
+    if ssh_users and not set(rule.sources or ()) <= set(ssh_users):
+        raise InvalidArgument("authorized group for netbird-ssh protocol should be specified for each source group")
 
 
 def _check_ends(rule: RuleWish) -> None:

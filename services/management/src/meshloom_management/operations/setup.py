@@ -65,7 +65,7 @@ class FirstSetup:
 
 def _give_token(draft: Draft, user: User, owner: Owner) -> None:
     if owner.token is not None:
-        tokens.create(draft, user.id, user.id, "setup-token", owner.token_days, owner.token)
+        tokens.create(draft, user.id, by=user.id, name="setup-token", days=owner.token_days, token=owner.token)
 
 
 def _check(owner: Owner) -> None:

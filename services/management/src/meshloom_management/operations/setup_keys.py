@@ -1,4 +1,4 @@
-"""Setup keys: made, changed, revoked, deleted. (Their use is a matter of enrolment.)"""
+"""Setup keys: made, changed, revoked, deleted; their use is a matter of enrolment."""
 
 import hashlib
 import uuid

@@ -28,7 +28,7 @@ def new_token() -> str:
     return f"{PREFIX}{secret}{_checksum(secret)}"
 
 
-def create(draft: Draft, user: UserID, by: UserID, name: str, days: int, token: str) -> PersonalAccessToken:
+def create(draft: Draft, user: UserID, *, by: UserID, name: str, days: int, token: str) -> PersonalAccessToken:
     """Give a user a token. Only its hash is kept.
 
     Raises:

@@ -1,4 +1,4 @@
-"""``/api/accounts``: the account and its settings
+"""``/api/accounts``: the account and its settings.
 
 Settings of features that this server does not offer yet are shown with the value that says so, and cannot be changed.
 """

@@ -1,4 +1,4 @@
-"""``/api/openapi.json``: the API described by itself"""
+"""``/api/openapi.json``: the API described by itself."""
 
 from typing import Any
 

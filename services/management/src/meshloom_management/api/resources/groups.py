@@ -1,4 +1,4 @@
-"""``/api/groups``"""
+"""``/api/groups``: named sets of peers."""
 
 import attrs
 
@@ -6,6 +6,7 @@ from meshloom.model.group import Group
 from meshloom.model.ids import GroupID
 from meshloom.model.state import AccountState
 from meshloom_management.api.endpoint import Call, Endpoint
+from meshloom_management.api.errors import Refused
 from meshloom_management.api.permissions import Module, Operation
 from meshloom_management.errors import InvalidArgument, NotFound
 from meshloom_management.operations import groups
@@ -98,7 +99,10 @@ async def _update(call: Call) -> GroupAnswer:
 
 async def _delete(call: Call) -> None:
     id = GroupID(call.path["id"])
-    await call.change(lambda draft: groups.delete(draft, id))
+    try:
+        await call.change(lambda draft: groups.delete(draft, id))
+    except NotFound as error:
+        raise Refused(400, str(error)) from error  # as with a group in use; clients know it so
 
 
 def _checked(wish: GroupRequest) -> GroupRequest:

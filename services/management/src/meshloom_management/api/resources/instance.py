@@ -1,4 +1,4 @@
-"""``/api/instance`` and ``/api/setup``: a server that nobody owns yet"""
+"""``/api/instance`` and ``/api/setup``: a server that nobody owns yet."""
 
 import attrs
 
@@ -76,5 +76,6 @@ ENDPOINTS = (
         response=SetupAnswer,
         public=True,
         unreadable="invalid request body",
+        secret=True,
     ),
 )

@@ -1,9 +1,10 @@
-"""``/api/peers``: enrolled machines"""
+"""``/api/peers``: enrolled machines."""
 
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 
 import attrs
+from meshloom_management.operations.reach import reachable_from
 
 from meshloom.model.ids import PeerID
 from meshloom.model.peer import Peer
@@ -16,7 +17,6 @@ from meshloom_management.api.resources.groups import GroupMinimum, minimum
 from meshloom_management.errors import PermissionDenied
 from meshloom_management.operations import peers
 from meshloom_management.operations.peers import PeerWish
-from meshloom_management.operations.reach import reachable_from
 
 
 @attrs.frozen

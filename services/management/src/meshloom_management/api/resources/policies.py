@@ -1,4 +1,4 @@
-"""``/api/policies``"""
+"""``/api/policies``: who may reach what."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""``/api/setup-keys``"""
+"""``/api/setup-keys``: pre-authorised enrolment."""
 
 from datetime import datetime
 
@@ -94,7 +94,8 @@ def _state(key: SetupKey, now: datetime) -> str:
 
 
 async def _list(call: Call) -> list[SetupKeyAnswer]:
-    return [_answer(key, call.now) for _, key in sorted(call.state.setup_keys.items())]
+    found = sorted(call.state.setup_keys.values(), key=lambda key: (key.created_at, key.id))
+    return [_answer(key, call.now) for key in found]
 
 
 async def _get(call: Call) -> SetupKeyAnswer:
@@ -138,6 +139,7 @@ ENDPOINTS = (
         run=_create,
         permission=(Module.SETUP_KEYS, Operation.CREATE),
         request=NewSetupKeyRequest,
+        secret=True,
         response=SetupKeyAnswer,
     ),
     Endpoint(

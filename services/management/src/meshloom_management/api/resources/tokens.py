@@ -1,4 +1,4 @@
-"""``/api/users/{user}/tokens``: personal access tokens"""
+"""``/api/users/{user}/tokens``: personal access tokens."""
 
 from datetime import datetime
 
@@ -68,7 +68,8 @@ def _found(call: Call) -> PersonalAccessToken:
 
 async def _list(call: Call) -> list[TokenAnswer]:
     owner = _owner(call)
-    return [_answer(token) for _, token in sorted(call.state.tokens.items()) if token.user_id == owner.id]
+    found = [token for token in call.state.tokens.values() if token.user_id == owner.id]
+    return [_answer(token) for token in sorted(found, key=lambda token: (token.created_at, token.id))]
 
 
 async def _get(call: Call) -> TokenAnswer:
@@ -79,7 +80,7 @@ async def _get(call: Call) -> TokenAnswer:
 async def _create(call: Call) -> GeneratedToken:
     owner, wish, secret = _owner(call).id, call.body, tokens.new_token()
     token = await call.change(
-        lambda draft: tokens.create(draft, owner, call.user.id, wish.name, wish.expires_in, secret)
+        lambda draft: tokens.create(draft, owner, by=call.user.id, name=wish.name, days=wish.expires_in, token=secret)
     )
     return GeneratedToken(secret, _answer(token))
 
@@ -106,6 +107,7 @@ ENDPOINTS = (
         permission=(Module.PATS, Operation.CREATE),
         request=TokenRequest,
         response=GeneratedToken,
+        secret=True,
     ),
     Endpoint(
         method="GET",

@@ -1,4 +1,4 @@
-"""``/api/users``: who may use the API, and what the caller himself may do"""
+"""``/api/users``: who may use the API, and what the caller himself may do."""
 
 from datetime import datetime
 
