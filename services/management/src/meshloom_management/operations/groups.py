@@ -9,6 +9,7 @@ from meshloom.model.ids import GroupID, PeerID
 from meshloom.model.state import AccountState
 from meshloom_management.accounts import Draft
 from meshloom_management.errors import AlreadyExists, InvalidArgument, NotFound, RuleError
+from meshloom_management.operations.addresses import readdress
 from meshloom_management.operations.names import checked_name
 
 
@@ -50,6 +51,7 @@ def update(draft: Draft, id: GroupID, name: str, peers: Iterable[str]) -> Group:
     changed = attrs.evolve(group, name=name, peers=_known(draft.state, peers))
     if changed != group:
         draft.put(changed)
+        _readdress(draft, id)
     return changed
 
 
@@ -65,11 +67,12 @@ def delete(draft: Draft, id: GroupID) -> None:
         raise GroupInUse("deleting group ALL is not allowed")
     for user in _users_of(draft.state, id):
         raise GroupInUse(f"group has been linked to {user}")
+    draft.delete(Group, id)
+    _readdress(draft, id)
     settings = draft.state.account.settings
     if id in settings.ipv6_enabled_groups:
         changed = attrs.evolve(settings, ipv6_enabled_groups=settings.ipv6_enabled_groups - {id})
         draft.put(attrs.evolve(draft.state.account, settings=changed))
-    draft.delete(Group, id)
 
 
 def existing(state: AccountState, id: str) -> Group:
@@ -82,6 +85,12 @@ def existing(state: AccountState, id: str) -> Group:
     if group is None:
         raise NotFound(f"group: {id} not found")
     return group
+
+
+def _readdress(draft: Draft, group: GroupID) -> None:
+    """Whoever joins or leaves such a group gets or loses an address."""
+    if group in draft.state.account.settings.ipv6_enabled_groups:
+        readdress(draft)
 
 
 def _known(state: AccountState, peers: Iterable[str]) -> frozenset[PeerID]:
