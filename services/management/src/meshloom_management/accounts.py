@@ -218,6 +218,7 @@ class Accounts:
     def _index(self, account: AccountID, old: Any, new: Any) -> None:
         for entity, add in ((old, False), (new, True)):
             index: Any
+            key: Any
             match entity:
                 case Peer():
                     index, key = self._peers, entity.key

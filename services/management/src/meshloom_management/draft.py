@@ -49,7 +49,8 @@ class Draft:
     def state(self) -> AccountState:
         """The account with this draft's writes; what did not change is shared with the snapshot before."""
         if self._state is None:
-            self._state = attrs.evolve(self._before, account=self._account, **self._collections)
+            changed: dict[str, Any] = {"account": self._account, **self._collections}
+            self._state = attrs.evolve(self._before, **changed)
         return self._state
 
     def put(self, entity: Any) -> None:
