@@ -1,0 +1,41 @@
+"""Sockets that listen, and errors that name the address."""
+
+import socket
+
+from meshloom.errors import ConfigError
+
+
+def parse_address(text: str, key: str) -> tuple[str, int]:
+    """``host:port``, ``[v6]:port`` or ``:port``.
+
+    Raises:
+        ConfigError: It is none of these.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 0xFFFF:
+        raise ConfigError(f"{key} = {text!r}: no address; write host:port, such as 0.0.0.0:80 or [::]:80")
+    return host.strip("[]"), int(port)
+
+
+def listen(text: str, key: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
+    """A bound socket (for TCP: listening soon) at that address; an empty host is every address of both families.
+
+    Raises:
+        ConfigError: The address is wrong, taken, or not allowed; names key and address.
+    """
+    host, port = parse_address(text, key)
+    family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
+    made = socket.socket(family, kind)
+    try:
+        if kind is socket.SOCK_STREAM:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family is socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if not host else 1)
+        made.bind((host or "::", port))
+    except OSError as error:
+        made.close()
+        if not host and family is socket.AF_INET6 and error.errno in (97, 99):  # no IPv6 here
+            return listen(f"0.0.0.0:{port}", key, kind)
+        raise ConfigError(f"{key} = {text!r}: cannot listen there: {error.strerror}") from error
+    made.setblocking(False)
+    return made

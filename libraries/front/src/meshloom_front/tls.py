@@ -1,0 +1,29 @@
+"""Certificates from files, read again when told to."""
+
+import ssl
+from pathlib import Path
+
+from meshloom.errors import ConfigError
+
+
+class Certificates:
+    """A TLS context whose certificate can be renewed while connections are open.
+
+    Raises:
+        ConfigError: The files cannot be read or do not belong together.
+    """
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        self._certificate, self._key = certificate, key
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.set_alpn_protocols(["http/1.1", "h2"])
+        self.reload()
+
+    def reload(self) -> None:
+        """Use the files as they are now for new connections; what is wrong with them leaves the old ones in use."""
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._certificate, self._key)
+            self.context.load_cert_chain(self._certificate, self._key)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"tls.certificate = {str(self._certificate)!r}: cannot be used: {error}") from error

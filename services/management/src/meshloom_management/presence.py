@@ -1,0 +1,107 @@
+"""Which peers are online, for people to see: written down some seconds late and many at once, never on the hot path."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import anyio
+import attrs
+
+from meshloom.errors import MeshError
+from meshloom.model.ids import AccountID, PeerID
+from meshloom_management.accounts import Accounts
+from meshloom_management.draft import Draft
+from meshloom_management.operations.enrolment import remove_stale
+
+_log = logging.getLogger(__name__)
+
+WRITE_EVERY = 2.0
+
+
+class Presence:
+    """Counts each peer's open streams; run :meth:`run` in a task group while it is in use.
+
+    Args:
+        ephemeral_after: How long an ephemeral peer may be away before it is removed.
+    """
+
+    def __init__(self, accounts: Accounts, ephemeral_after: timedelta = timedelta(minutes=10)) -> None:
+        self._accounts, self._ephemeral_after = accounts, ephemeral_after
+        self._open: dict[PeerID, int] = {}
+        self._news: dict[AccountID, dict[PeerID, str]] = {}
+        self._wake = anyio.Event()
+
+    @asynccontextmanager
+    async def of(self, account: AccountID, peer: PeerID, address: str) -> AsyncIterator[None]:
+        """The peer is connected, from that address, while the body runs."""
+        self._open[peer] = self._open.get(peer, 0) + 1
+        self._note(account, peer, address)
+        try:
+            yield
+        finally:
+            self._open[peer] -= 1
+            if not self._open[peer]:
+                del self._open[peer]
+            self._note(account, peer, "")
+
+    async def run(self) -> None:
+        """Write what is new, and remove ephemeral peers that stay away."""
+        await self.write_all()  # whom a server that was killed had left as connected
+        while True:
+            with anyio.move_on_after(60):
+                await self._wake.wait()
+            await anyio.sleep(WRITE_EVERY)
+            self._wake = anyio.Event()
+            try:
+                await self.write()
+                await self.remove_ephemeral()
+            except MeshError as error:
+                _log.warning("who is connected could not be written down: %s", error)
+
+    async def write_all(self) -> None:
+        """Compare every peer with what is stored of it."""
+        for account, state in self._accounts.all().items():
+            for peer in state.peers.values():
+                if peer.connected != (peer.id in self._open):
+                    self._note(account, PeerID(peer.id), "")
+        await self.write()
+
+    async def write(self) -> None:
+        """Write what is new in one transaction of each account."""
+        news, self._news = self._news, {}
+        for account, peers in news.items():
+            try:
+                await self._accounts.change(account, lambda draft, peers=peers: self._put(draft, peers))  # type: ignore[misc]
+            except MeshError:
+                self._news.setdefault(account, {}).update(peers)
+                raise
+
+    async def remove_ephemeral(self) -> None:
+        """Remove ephemeral peers that have been away for too long."""
+        now = self._accounts.now()
+        for account, state in list(self._accounts.all().items()):
+            stale = [
+                PeerID(peer.id)
+                for peer in state.peers.values()
+                if peer.ephemeral and peer.id not in self._open and now - peer.last_seen >= self._ephemeral_after
+            ]
+            if stale:
+                await self._accounts.change(account, lambda draft, stale=stale: remove_stale(draft, stale))  # type: ignore[misc]
+
+    def _put(self, draft: Draft, peers: dict[PeerID, str]) -> None:
+        for id, address in peers.items():
+            peer = draft.state.peers.get(id)
+            if peer is not None:
+                draft.put(
+                    attrs.evolve(
+                        peer,
+                        connected=id in self._open,
+                        last_seen=draft.now,
+                        connection_ip=address or peer.connection_ip,
+                    )
+                )
+
+    def _note(self, account: AccountID, peer: PeerID, address: str) -> None:
+        self._news.setdefault(account, {})[peer] = address
+        self._wake.set()
