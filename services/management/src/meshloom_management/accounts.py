@@ -3,14 +3,17 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, TypeVar
 
 import anyio
 import attrs
+from anyio.abc import TaskGroup
 
 from meshloom.model.account import Account, Settings
 from meshloom.model.group import ALL, Group
@@ -68,6 +71,7 @@ class Accounts:
         self._keys: dict[str, tuple[AccountID, SetupKeyID]] = {}
         self._tokens: dict[str, tuple[AccountID, TokenID]] = {}
         self._listeners: list[Listener] = []
+        self._writers: TaskGroup
 
     @classmethod
     @asynccontextmanager
@@ -94,7 +98,8 @@ class Accounts:
         for id, account in found.items():
             accounts._states[id] = _with_all(AccountState(account, **collections[id]))  # type: ignore[arg-type]
             accounts._locks[id] = anyio.Lock()
-        yield accounts
+        async with anyio.create_task_group() as accounts._writers:
+            yield accounts
 
     # -- reading -----------------------------------------------------------------------------------------------
 
@@ -144,8 +149,11 @@ class Accounts:
         """Let *mutate* write a draft, store it, and make it the newest snapshot.
 
         Writes of one account come one after the other. What *mutate* raises leaves everything as it was, as do
-        StoreUnavailable and Conflict of the store.
+        StoreUnavailable and Conflict of the store. A caller that is cancelled only stops waiting: the write goes on.
         """
+        return await self._to_its_end(partial(self._change, account, mutate))
+
+    async def _change(self, account: AccountID, mutate: Callable[[Draft], T]) -> T:
         async with self._locks[account]:
             before = self._states[account]
             draft = Draft(before, self._clock(), self._entropy)
@@ -192,13 +200,36 @@ class Accounts:
             draft.put(Policy(id=policy, account_id=id, name="Default", description=rule.description, rules=(rule,)))
         if then is not None:
             then(draft, owner)
+        return await self._to_its_end(partial(self._begin, draft, owner))
+
+    async def _begin(self, draft: Draft, owner: User) -> User:
         await self._write(draft)
-        self._locks[id] = anyio.Lock()
+        self._locks[owner.account_id] = anyio.Lock()
         self._adopt(AccountState(draft.state.account), draft, Change())
         return owner
 
+    async def _to_its_end(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Run a write in a task of its own: gRPC cancels its tasks with asyncio's means, which no shield holds off.
+
+        A caller that left between storing and adopting would leave a snapshot that the store knows better than.
+        """
+        outcome: Future[T] = Future()
+        done = anyio.Event()
+
+        async def run() -> None:
+            with anyio.CancelScope(shield=True):
+                try:
+                    outcome.set_result(await write())
+                except Exception as error:  # noqa: BLE001 - handed to who waits
+                    outcome.set_exception(error)
+            done.set()
+
+        self._writers.start_soon(run, name="account write")
+        await done.wait()
+        return outcome.result()
+
     async def _write(self, draft: Draft) -> None:
-        """Store the whole draft or nothing; once begun, a cancelled caller does not leave it half adopted."""
+        """Store the whole draft or nothing."""
         async with self._store.transaction() as transaction:
             for (kind, id), entity in draft.written.items():
                 if entity is None:
