@@ -4,12 +4,12 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 
 import attrs
-from meshloom_management.operations.reach import reachable_from
 
 from meshloom.model.ids import PeerID
 from meshloom.model.peer import Peer
 from meshloom.model.state import AccountState
 from meshloom.model.user import Role
+from meshloom.netmap.reach import Reach
 from meshloom_management.api.endpoint import Call, Endpoint
 from meshloom_management.api.json import optional
 from meshloom_management.api.permissions import Module, Operation, denial
@@ -196,7 +196,7 @@ async def _accessible_peers(call: Call) -> list[AccessiblePeerAnswer]:
     id = PeerID(call.path["id"])
     if id not in {peer.id for peer in _visible(call)}:
         return []
-    reached = [call.state.peers[other] for other in reachable_from(call.state, id)]
+    reached = [call.state.peers[other] for other in Reach(call.state).visible(id) if other != id]
     return [_accessible(call, peer) for peer in sorted(reached, key=lambda peer: peer.id)]
 
 
