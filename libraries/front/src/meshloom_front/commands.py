@@ -1,0 +1,108 @@
+"""Command lines of the servers: an option for each configuration key, errors as sentences, exit codes for scripts."""
+
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import click
+
+from meshloom import __version__
+from meshloom.config import keys_of
+from meshloom.errors import ConfigError, MeshError
+from meshloom.inventory import check_config, describe_offers, offers
+from meshloom.plugins import Plugins
+from meshloom.service import Setup, read_setup
+from meshloom_front.config import ServerConfig
+
+Run = Callable[[Setup[ServerConfig]], Awaitable[None]]
+
+EXIT_FAILED, EXIT_CONFIG = 1, 2
+
+
+def server_commands(name: str, about: str, kinds: Sequence[str], run: Run) -> click.Group:
+    """A group that runs the server where no command is given.
+
+    Args:
+        name: Of the program.
+        about: One sentence for its help.
+        kinds: Kinds of backend that it uses.
+        run: Serves until told to stop.
+    """
+    keys = list(keys_of(ServerConfig))
+
+    @click.group(name, help=about, invoke_without_command=True, context_settings={"auto_envvar_prefix": None})
+    @click.option(
+        "--config", "file", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (TOML)."
+    )
+    @click.pass_context
+    def group(context: click.Context, /, file: Path | None, **flags: str | None) -> None:
+        given = {key.name: flags[key.name.replace(".", "_")] for key in keys}
+        context.obj = partial(_setup, kinds, file, {name: text for name, text in given.items() if text is not None})
+        if context.invoked_subcommand is None:
+            start(context.obj, run)
+
+    for each in keys:
+        if not each.is_secret:
+            shown = each.default if each.default not in (None, "", ()) else "none"
+            described = f"{each.help} [{each.environment}; default: {shown}]"
+            group.params.append(click.Option([each.flag, each.name.replace(".", "_")], help=described))
+
+    @group.command("version", help="Print the version.")
+    def version() -> None:
+        click.echo(__version__)
+
+    @group.command("plugins", help="List installed backends, and which would run here.")
+    def plugins() -> None:
+        click.echo(describe_offers(offers(Plugins())))
+
+    @group.group("config", help="The configuration file.")
+    def config() -> None:
+        """Only a name for what is below it."""
+
+    @config.command("check", help="Say what is wrong with a configuration file; nothing is started.")
+    @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+    def check(file: Path) -> None:
+        problems = check_config(ServerConfig, kinds, file)
+        for problem in problems:
+            click.echo(problem, err=True)
+        if problems:
+            sys.exit(EXIT_CONFIG)
+        click.echo(f"{file}: good")
+
+    return group
+
+
+def _setup(kinds: Sequence[str], file: Path | None, flags: dict[str, str]) -> Setup[ServerConfig]:
+    return read_setup(ServerConfig, kinds, file, flags=flags)
+
+
+def start(setup: Callable[[], Setup[ServerConfig]], run: Run) -> None:
+    """Read the configuration and run; ends the process with a sentence and a code where it cannot."""
+    with_uvloop: dict[str, Any] = {"backend": "asyncio", "backend_options": {"use_uvloop": True}}
+    try:
+        made = setup()
+        logging.basicConfig(
+            level=made.config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
+        anyio.run(run, made, **with_uvloop)
+    except BaseExceptionGroup as group:
+        known, other = group.split(MeshError)
+        if other is not None or known is None:
+            raise
+        _fail(_first(known))
+    except (MeshError, ValueError) as error:
+        _fail(error)
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+def _fail(error: BaseException) -> None:
+    click.echo(f"error: {error}", err=True)
+    sys.exit(EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED)

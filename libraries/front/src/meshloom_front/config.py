@@ -1,0 +1,89 @@
+"""What the servers can be told; one file serves all of them, each reads what it needs."""
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import attrs
+
+from meshloom.config import Secret, key
+from meshloom.errors import ConfigError
+
+
+@attrs.frozen
+class TLS:
+    """The table ``[tls]``: without it the port is plain, as behind a proxy."""
+
+    certificate: Path | None = key(default=None, help="PEM file of the certificate and its chain.")
+    key: Path | None = key(default=None, help="PEM file of the certificate's private key.")
+
+
+@attrs.frozen
+class ExternalRelay:
+    """The table ``[relay]``: relays outside this server that peers are told of."""
+
+    urls: tuple[str, ...] = key(default=(), help="Their addresses, such as rels://relay.example.net:443.")
+    secret: Secret | None = key(default=None, help="The secret that they check peers' tokens with.")
+
+
+@attrs.frozen
+class ServerConfig:
+    """Keys of ``meshloom-server`` and of each of its services alone."""
+
+    listen: str = key(default=":80", help="Address of the one TCP port for gRPC and HTTP.")
+    public_url: str = key(
+        default="", help="URL at which machines reach this server; guessed from `listen` where it is not given."
+    )
+    data_dir: Path = key(
+        default=Path("/var/lib/meshloom-server"), help="Folder of the server's key and state; made with mode 0700."
+    )
+    stun_port: int = key(default=3478, help="UDP port of the STUN service.")
+    metrics: str = key(default="127.0.0.1:9090", help="Address of metrics and health; empty for none.")
+    signal_url: str = key(default="", help="URL of the signal service where it runs apart; empty for `public_url`.")
+    stun_urls: tuple[str, ...] = key(
+        default=(), help="STUN servers that peers are told of, as stun:host:port; none for the host of `public_url`."
+    )
+    dns_domain: str = key(default="meshloom.internal", help="Domain of the peers' names in accounts that set none.")
+    network_range: IPv4Network | None = key(
+        default=None, help="Overlay network of a new account; a random /16 of 100.64.0.0/10 where not given."
+    )
+    network_range_v6: IPv6Network | None = key(
+        default=None, help="IPv6 overlay network of a new account; a random /64 of fd00::/8 where not given."
+    )
+    default_policy: bool = key(default=True, help="Whether all peers of a new account may reach each other at first.")
+    setup_pat_enabled: bool = key(default=False, help="Whether the first set-up may hand out an access token.")
+    log_level: str = key(default="info", help="debug, info, warning or error.")
+    tls: TLS = attrs.field(factory=TLS)
+    relay: ExternalRelay = attrs.field(factory=ExternalRelay)
+
+    @property
+    def url(self) -> str:
+        """The public URL, guessed where it is not given.
+
+        Raises:
+            ConfigError: It is no http or https URL.
+        """
+        if not self.public_url:
+            host, _, port = self.listen.rpartition(":")
+            guess = host if host.strip("[]") not in ("", "0.0.0.0", "::") else "127.0.0.1"
+            return f"{'https' if self.tls.certificate else 'http'}://{guess}:{port}"
+        return checked_url(self.public_url, "public_url")
+
+
+def checked_url(text: str, name: str) -> str:
+    """An http or https URL with a host, without its last slash.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"{name} = {text!r}: no URL of a server; write it like https://mesh.example.net")
+    return text.rstrip("/")
+
+
+def host_and_port(url: str) -> str:
+    """``host:port`` of a URL, with the scheme's port where it has none."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"

@@ -1,0 +1,98 @@
+"""A server from its parts: the port with what answers on it, monitoring, signals of the operating system."""
+
+import logging
+import signal
+import tempfile
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import anyio
+import attrs
+import grpc
+from prometheus_client import CollectorRegistry
+
+from meshloom.errors import MeshError
+from meshloom_front.config import ServerConfig
+from meshloom_front.grpc_server import open_grpc
+from meshloom_front.listening import listen
+from meshloom_front.monitoring import open_monitoring
+from meshloom_front.port import PortLimits, SharedTCPPort, http_protocol, open_port
+from meshloom_front.tls import Certificates
+
+_log = logging.getLogger(__name__)
+
+
+@attrs.define
+class Parts:
+    """What a server is made of.
+
+    Args:
+        registry: Metrics of all parts.
+        handlers: gRPC services; none for a server without a TCP port.
+        app: ASGI application of HTTP.
+        tasks: Run as long as the server.
+        stop: Called first when the server stops: open streams are told to end.
+        address_of: Filled in: from gRPC's name of a connection to the address behind it.
+    """
+
+    registry: CollectorRegistry
+    handlers: list[grpc.GenericRpcHandler[Any, Any]] = attrs.field(factory=list)
+    app: Any = None
+    tasks: list[Callable[[], Coroutine[Any, Any, None]]] = attrs.field(factory=list)
+    stop: list[Callable[[], None]] = attrs.field(factory=list)
+    port: SharedTCPPort | None = None
+
+    def address_of(self, peer: str) -> str:
+        """The address behind gRPC's name of a connection; empty where it is not known."""
+        return self.port.address_of(peer) if self.port else ""
+
+
+async def serve(config: ServerConfig, parts: Parts) -> None:
+    """Serve until SIGTERM or SIGINT; SIGHUP reads the certificates again."""
+    certificates = None
+    if config.tls.certificate and config.tls.key:
+        certificates = Certificates(config.tls.certificate, config.tls.key)
+    ready = False
+    async with AsyncExitStack() as stack:
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(tasks.cancel_scope.cancel)
+        for task in parts.tasks:
+            tasks.start_soon(task)
+        if config.metrics:
+            listening = listen(config.metrics, "metrics")
+            await stack.enter_async_context(open_monitoring(listening, parts.registry, lambda: ready))
+        if parts.handlers or parts.app:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="meshloom-")))
+            port = parts.port = SharedTCPPort(http_protocol(parts.app or _nothing), folder / "grpc", PortLimits())
+            await stack.enter_async_context(open_grpc(parts.handlers, folder / "grpc"))
+            socket = listen(config.listen, "listen")
+            await stack.enter_async_context(open_port(port, socket, certificates.context if certificates else None))
+            _log.info("listening on %s, reached as %s", config.listen, config.url)
+        ready = True
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for number in signals:
+                if number is not signal.SIGHUP:
+                    break
+                _reload(certificates)
+        ready = False
+        _log.info("stopping")
+        for stop in parts.stop:
+            stop()
+
+
+def _reload(certificates: Certificates | None) -> None:
+    if certificates is None:
+        return
+    try:
+        certificates.reload()
+        _log.info("certificates read again")
+    except MeshError as error:
+        _log.error("%s; the old certificate stays in use", error)
+
+
+async def _nothing(_scope: Any, _receive: Any, send: Any) -> None:
+    """HTTP on a port that is gRPC's alone."""
+    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": b"404 page not found\n"})

@@ -1,0 +1,30 @@
+"""What the management service is made of, from parts that are open already."""
+
+from collections.abc import Callable
+
+from dependency_injector import containers, providers
+
+from meshloom.model.keys import PrivateKey
+from meshloom_management.accounts import Accounts
+from meshloom_management.addresses import ServiceAddresses
+from meshloom_management.api.application import application
+from meshloom_management.api.config import ApiConfig
+from meshloom_management.presence import Presence
+from meshloom_management.rpc import ManagementService
+from meshloom_management.updates import Updates
+
+
+class ManagementContainer(containers.DeclarativeContainer):
+    """Constructors only; nothing here opens or closes anything."""
+
+    accounts: providers.Provider[Accounts] = providers.Dependency()
+    addresses: providers.Provider[ServiceAddresses] = providers.Dependency()
+    api_config: providers.Provider[ApiConfig] = providers.Dependency()
+    key: providers.Provider[PrivateKey] = providers.Dependency()
+    address_of: providers.Provider[Callable[[str], str]] = providers.Dependency()
+    dns_domain: providers.Provider[str] = providers.Dependency()
+
+    presence = providers.Singleton(Presence, accounts)
+    updates = providers.Singleton(Updates, accounts, addresses, dns_domain)
+    service = providers.Singleton(ManagementService, key, accounts, updates, presence, address_of)
+    api = providers.Singleton(application, accounts, api_config)

@@ -1,0 +1,45 @@
+"""The server's own key, by which agents seal what they say to it: made at the first start, and kept."""
+
+import os
+from pathlib import Path
+
+from meshloom.errors import ConfigError, ProtocolError
+from meshloom.model.keys import PrivateKey
+
+NAME = "server.key"
+
+
+def prepare_data_dir(folder: Path) -> None:
+    """Make the folder, for its owner only.
+
+    Raises:
+        ConfigError: It cannot be made or written.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"data_dir = {str(folder)!r}: cannot be made: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"data_dir = {str(folder)!r}: cannot be written; run as its owner or choose another")
+
+
+def server_key(folder: Path) -> PrivateKey:
+    """The key in the data folder, made where there is none.
+
+    Raises:
+        ConfigError: The file is there, but holds no key.
+    """
+    file = folder / NAME
+    if not file.exists():
+        made = PrivateKey.of(os.urandom(32))
+        draft = file.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+            stream.write(made.reveal() + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.rename(file)
+    try:
+        return PrivateKey.parse(file.read_text())
+    except (ProtocolError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} holds no key: restore it from a backup; agents know the server by it") from error

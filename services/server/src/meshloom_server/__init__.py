@@ -1,0 +1,1 @@
+"""Management, signal and STUN in one process."""

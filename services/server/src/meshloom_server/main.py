@@ -1,0 +1,58 @@
+"""``meshloom-server``: all services in one process, on one TCP port and one UDP port."""
+
+import json
+import sys
+from pathlib import Path
+
+import anyio
+import click
+
+from meshloom.errors import MeshError
+from meshloom.model.state import ENTITIES
+from meshloom.service import Setup
+from meshloom.store import StoreContext
+from meshloom_front.commands import EXIT_FAILED, server_commands
+from meshloom_front.config import ServerConfig
+from meshloom_front.monitoring import new_registry
+from meshloom_front.running import Parts, serve
+from meshloom_management.api.openapi import document
+from meshloom_management.main import KINDS, management
+from meshloom_signal.main import add_signal
+from meshloom_stun.main import add_stun
+
+
+async def run(setup: Setup[ServerConfig]) -> None:
+    """Serve until told to stop."""
+    parts = Parts(new_registry())
+    async with management(setup, parts):
+        add_signal(parts)
+        add_stun(parts, setup.config)
+        await serve(setup.config, parts)
+
+
+main = server_commands("meshloom-server", "Meshloom's server: management, signal and STUN in one process.", KINDS, run)
+
+
+@main.command("backup", help="Write a consistent copy of the state to FILE, also while the server runs.")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_context
+def backup(context: click.Context, file: Path) -> None:
+    """Through the store's own means."""
+
+    async def copy() -> None:
+        setup: Setup[ServerConfig] = context.obj()
+        async with setup.chosen["store"].open(StoreContext(setup.config.data_dir, ENTITIES)) as store:
+            await store.backup(file)
+
+    try:
+        anyio.run(copy)
+    except MeshError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_FAILED)
+    click.echo(f"written: {file}")
+
+
+@main.command("openapi", help="Print the OpenAPI document of the HTTP API.")
+def openapi() -> None:
+    """Made from the code."""
+    click.echo(json.dumps(document(), indent=2))
