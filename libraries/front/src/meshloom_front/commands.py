@@ -40,7 +40,7 @@ def server_commands(name: str, about: str, kinds: Sequence[str], run: Run) -> cl
     )
     @click.pass_context
     def group(context: click.Context, /, file: Path | None, **flags: str | None) -> None:
-        given = {key.name: flags[key.name.replace(".", "_")] for key in keys}
+        given = {key.name: flags.get(key.name.replace(".", "_")) for key in keys}
         context.obj = partial(_setup, kinds, file, {name: text for name, text in given.items() if text is not None})
         if context.invoked_subcommand is None:
             start(context.obj, run)

@@ -26,7 +26,7 @@ OPTIONS = (
 
 @asynccontextmanager
 async def open_grpc(
-    handlers: Iterable[grpc.GenericRpcHandler[Any, Any]], socket_path: Path, grace: float = 2.0
+    handlers: Iterable["grpc.GenericRpcHandler[Any, Any]"], socket_path: Path, grace: float = 2.0
 ) -> AsyncIterator[None]:
     """Serve on a unix socket until leaving; calls then have *grace* seconds to end."""
     server = grpc.aio.server(options=OPTIONS)

@@ -38,7 +38,7 @@ class Parts:
     """
 
     registry: CollectorRegistry
-    handlers: list[grpc.GenericRpcHandler[Any, Any]] = attrs.field(factory=list)
+    handlers: list["grpc.GenericRpcHandler[Any, Any]"] = attrs.field(factory=list)
     app: Any = None
     tasks: list[Callable[[], Coroutine[Any, Any, None]]] = attrs.field(factory=list)
     stop: list[Callable[[], None]] = attrs.field(factory=list)

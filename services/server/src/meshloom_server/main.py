@@ -15,7 +15,7 @@ from meshloom_front.commands import EXIT_FAILED, server_commands
 from meshloom_front.config import ServerConfig
 from meshloom_front.monitoring import new_registry
 from meshloom_front.running import Parts, serve
-from meshloom_management.api.openapi import document
+from meshloom_management.api.endpoints import description
 from meshloom_management.main import KINDS, management
 from meshloom_signal.main import add_signal
 from meshloom_stun.main import add_stun
@@ -55,4 +55,4 @@ def backup(context: click.Context, file: Path) -> None:
 @main.command("openapi", help="Print the OpenAPI document of the HTTP API.")
 def openapi() -> None:
     """Made from the code."""
-    click.echo(json.dumps(document(), indent=2))
+    click.echo(json.dumps(description(), indent=2))

@@ -58,7 +58,7 @@ class SignalService:
         gauge.set_function(lambda: len(self._readers))
         self._absent, self._slow = self._dropped.labels("absent"), self._dropped.labels("slow")
 
-    def handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
+    def handlers(self) -> "grpc.GenericRpcHandler[Any, Any]":
         """For the gRPC server."""
         return grpc.method_handlers_generic_handler(
             SERVICE,

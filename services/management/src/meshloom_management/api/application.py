@@ -16,9 +16,9 @@ from meshloom_management.api import json
 from meshloom_management.api.authentication import authenticate
 from meshloom_management.api.config import ApiConfig
 from meshloom_management.api.endpoint import Call, Endpoint, Public
+from meshloom_management.api.endpoints import ENDPOINTS
 from meshloom_management.api.errors import JSON, Refused, answer_to, page_not_found, refusal
 from meshloom_management.api.permissions import denial
-from meshloom_management.api.resources import ENDPOINTS
 from meshloom_management.operations.setup import FirstSetup
 
 log = logging.getLogger(__name__)

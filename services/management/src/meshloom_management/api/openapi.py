@@ -2,6 +2,7 @@
 
 import re
 import types
+from collections.abc import Iterable
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Union, get_args, get_origin
@@ -11,7 +12,6 @@ import attrs
 from meshloom import __version__
 from meshloom_management.api.endpoint import Endpoint
 from meshloom_management.api.json import OMITTED
-from meshloom_management.api.resources import ENDPOINTS
 
 Schema = dict[str, Any]
 
@@ -26,11 +26,11 @@ _PRIMITIVES: dict[Any, Schema] = {
 }
 
 
-def document() -> Schema:
-    """The whole description."""
+def document(endpoints: Iterable[Endpoint]) -> Schema:
+    """The description of these endpoints."""
     schemas: dict[str, Schema] = {}
     paths: dict[str, Schema] = {}
-    for endpoint in ENDPOINTS:
+    for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
     schemas["Error"] = {
         "type": "object",

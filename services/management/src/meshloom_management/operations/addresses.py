@@ -1,6 +1,7 @@
 """Overlay addresses of peers: from the account's ranges, at random, so that they tell nothing and seldom return."""
 
-from collections.abc import Callable, Set
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar
 
@@ -22,7 +23,7 @@ TRIES = 32
 A = TypeVar("A", IPv4Address, IPv6Address)
 
 
-def free_ipv4(settings: Settings, taken: Set[IPv4Address], entropy: Callable[[int], bytes]) -> IPv4Address:
+def free_ipv4(settings: Settings, taken: AbstractSet[IPv4Address], entropy: Callable[[int], bytes]) -> IPv4Address:
     """An address that no peer has.
 
     Raises:
@@ -40,7 +41,7 @@ def free_ipv4(settings: Settings, taken: Set[IPv4Address], entropy: Callable[[in
     raise PreconditionFailed(f"the network range {network} has no address left: choose a larger one in the settings")
 
 
-def free_ipv6(settings: Settings, taken: Set[IPv6Address], entropy: Callable[[int], bytes]) -> IPv6Address:
+def free_ipv6(settings: Settings, taken: AbstractSet[IPv6Address], entropy: Callable[[int], bytes]) -> IPv6Address:
     """An address that no peer has; of 64 random bits there always is one."""
     network = settings.network_range_v6
     size = 128 - network.prefixlen
@@ -50,7 +51,9 @@ def free_ipv6(settings: Settings, taken: Set[IPv6Address], entropy: Callable[[in
             return network[number]
 
 
-def wants_ipv6(state: AccountState, groups: Set[GroupID], capabilities: Set[int], disabled: bool) -> bool:
+def wants_ipv6(
+    state: AccountState, groups: AbstractSet[GroupID], capabilities: AbstractSet[int], disabled: bool
+) -> bool:
     """Whether a peer of these groups gets an IPv6 address."""
     return not disabled and IPV6_OVERLAY in capabilities and bool(groups & state.account.settings.ipv6_enabled_groups)
 

@@ -6,13 +6,13 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import attrs
-from meshloom_management.operations.addresses import readdress
 
 from meshloom.model.account import Account, Settings
 from meshloom.model.ids import GroupID
 from meshloom.model.state import AccountState
 from meshloom_management.accounts import Draft
 from meshloom_management.errors import InvalidArgument
+from meshloom_management.operations.addresses import readdress
 
 _SHORTEST_LOGIN = timedelta(hours=1)
 _LONGEST_LOGIN = timedelta(days=180)

@@ -54,7 +54,7 @@ class ManagementService:
         self._server_key = pb.ServerKeyResponse(key=key.public.text, version=1).SerializeToString()
         self._slots = anyio.Semaphore(AT_ONCE)
 
-    def handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
+    def handlers(self) -> "grpc.GenericRpcHandler[Any, Any]":
         """For ``grpc.aio.Server.add_generic_rpc_handlers``."""
         unary: dict[str, Callable[[bytes, Context], Awaitable[bytes]]] = {
             "GetServerKey": self.get_server_key,
@@ -65,10 +65,7 @@ class ManagementService:
             "GetDeviceAuthorizationFlow": self.no_login_of_users,
             "GetPKCEAuthorizationFlow": self.no_login_of_users,
         }
-        methods = {
-            name: grpc.unary_unary_rpc_method_handler(_guarded(handler))
-            for name, handler in unary.items()
-        }
+        methods = {name: grpc.unary_unary_rpc_method_handler(_guarded(handler)) for name, handler in unary.items()}
         methods["Sync"] = grpc.unary_stream_rpc_method_handler(self.sync)
         methods["Job"] = grpc.stream_stream_rpc_method_handler(self.job)
         return grpc.method_handlers_generic_handler(SERVICE, methods)
