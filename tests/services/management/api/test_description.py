@@ -5,8 +5,7 @@ import re
 import pytest
 
 from meshloom.testing import samples
-from meshloom_management.api.openapi import document
-from meshloom_management.api.resources import ENDPOINTS
+from meshloom_management.api.endpoints import ENDPOINTS, description
 
 pytestmark = pytest.mark.anyio
 
@@ -14,26 +13,26 @@ PYTHON_TYPES = {"string": str, "integer": int, "boolean": bool, "array": list, "
 
 
 def test_every_endpoint_is_described():
-    described = {(method.upper(), path) for path, methods in document()["paths"].items() for method in methods}
+    described = {(method.upper(), path) for path, methods in description()["paths"].items() for method in methods}
     assert described == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
 
 
 def test_every_reference_leads_somewhere():
-    schemas = document()["components"]["schemas"]
-    references = re.findall(r"#/components/schemas/(\w+)", repr(document()))
+    schemas = description()["components"]["schemas"]
+    references = re.findall(r"#/components/schemas/(\w+)", repr(description()))
     assert set(references) <= schemas.keys()
     assert all(schema["description"] for schema in schemas.values())
 
 
 def test_parameters_of_paths_are_described():
-    for path, methods in document()["paths"].items():
+    for path, methods in description()["paths"].items():
         for operation in methods.values():
             described = [p["name"] for p in operation.get("parameters", ()) if p["in"] == "path"]
             assert described == re.findall(r"{(\w+)}", path)
 
 
 async def test_it_is_served_to_everybody(server):
-    assert (await server.client.get("/api/openapi.json")).json() == document()
+    assert (await server.client.get("/api/openapi.json")).json() == description()
 
 
 async def test_answers_fit_the_description(server):
@@ -43,7 +42,7 @@ async def test_answers_fit_the_description(server):
     (token, *_) = server.state.tokens.values()
     values = {"user": token.user_id, "token": token.id}
     ids = {"setup-keys": "key", "peers": "peer", "groups": "group", "policies": "policy"}
-    described = document()
+    described = description()
     for endpoint in ENDPOINTS:
         if endpoint.method == "GET" and endpoint.path != "/api/openapi.json":
             path = endpoint.path.format(**values, id=ids.get(endpoint.path.split("/")[2]))

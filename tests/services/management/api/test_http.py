@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshloom_management.api import json as api_json
-from meshloom_management.api.resources import ENDPOINTS
+from meshloom_management.api.endpoints import ENDPOINTS
 from meshloom_management.api.resources.policies import PolicyRequest
 
 pytestmark = pytest.mark.anyio

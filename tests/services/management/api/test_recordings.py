@@ -15,7 +15,7 @@ import pytest
 from meshloom.model.peer import PeerMeta
 from meshloom.model.user import Role
 from meshloom.testing import samples
-from meshloom_management.api.resources import ENDPOINTS
+from meshloom_management.api.endpoints import ENDPOINTS
 
 pytestmark = pytest.mark.anyio
 
