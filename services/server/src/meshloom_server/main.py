@@ -41,7 +41,8 @@ def backup(context: click.Context, file: Path) -> None:
 
     async def copy() -> None:
         setup: Setup[ServerConfig] = context.obj()
-        async with setup.chosen["store"].open(StoreContext(setup.config.data_dir, ENTITIES)) as store:
+        looking = StoreContext(setup.config.data_dir, ENTITIES, read_only=True)  # a running server owns the file
+        async with setup.chosen["store"].open(looking) as store:
             await store.backup(file)
 
     try:
