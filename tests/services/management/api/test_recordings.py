@@ -15,6 +15,7 @@ import pytest
 from meshloom.model.peer import PeerMeta
 from meshloom.model.user import Role
 from meshloom.testing import samples
+from meshloom.testing.likeness import differences, unlike
 from meshloom_management.api.endpoints import ENDPOINTS
 
 pytestmark = pytest.mark.anyio
@@ -211,8 +212,8 @@ class Replay:
             expected["message"] = self.translated(record["response"]["message"])
             return None if answer.json() == expected else f"{answer.text} in place of {expected}"
         if isinstance(expected, list):  # what there is depends on what was made before: the first item tells the shape
-            return unlike(expected, answer.json())
-        return "; ".join(differences(expected, answer.json(), "")) or None
+            return unlike(expected, answer.json(), MASKED)
+        return "; ".join(differences(expected, answer.json(), MASKED)) or None
 
     def learn(self, record, answer):
         """The id of what was made: later requests speak of it."""
@@ -237,70 +238,6 @@ def reason_to_differ(name, record):
 def plain(header):
     """Some of the recorded server's answers name the character set, some do not."""
     return header and header.removesuffix("; charset=UTF-8")
-
-
-def differences(expected, answer, where):
-    """What differs in shape, or in values that are not made up by each server."""
-    if is_empty(expected) and is_empty(answer):
-        return
-    if type(expected) is not type(answer):
-        yield f"{where} is {answer!r:.80} in place of {expected!r:.80}"
-    elif isinstance(expected, dict):
-        yield from different_fields(expected, answer, where)
-    elif isinstance(expected, list):
-        yield from different_items(expected, answer, where)
-    elif expected != answer and not (is_moment(expected) and is_moment(answer)):
-        yield f"{where} is {answer!r:.80} in place of {expected!r:.80}"
-
-
-def different_fields(expected, answer, where):
-    for key in sorted(expected.keys() ^ answer.keys()):
-        if not (is_empty(expected.get(key)) and is_empty(answer.get(key))):
-            yield f"{where}.{key} is {'missing' if key in expected else 'too much'}"
-    for key in expected.keys() & answer.keys():
-        if key not in MASKED or type(expected[key]) is not type(answer[key]):
-            yield from differences(expected[key], answer[key], f"{where}.{key}")
-
-
-def different_items(expected, answer, where):
-    if where.endswith(".groups"):
-        yield from differences(shape(expected), shape(answer), f"{where} ")
-        return
-    if len(expected) != len(answer):
-        yield f"{where} has {len(answer)} items in place of {len(expected)}"
-    for place, (one, other) in enumerate(zip(expected, answer, strict=False)):
-        yield from differences(one, other, f"{where}[{place}]")
-
-
-def is_empty(value):
-    return value is None or value == []
-
-
-def unlike(expected, answer):
-    """How the first recorded item differs in shape from that of ours which is most like it."""
-    if not expected or not answer:
-        return None
-    return min(("; ".join(differences(*both_filled(expected[0], item), "")) for item in answer), key=len) or None
-
-
-def both_filled(expected, answer):
-    """The shapes of two objects, without the lists that are empty in one of them."""
-    empty = {key for key in expected if expected[key] in (None, []) and isinstance(answer.get(key), list)}
-    empty |= {key for key in answer if answer[key] in (None, []) and isinstance(expected.get(key), list)}
-    return tuple({key: shape(value) for key, value in item.items() if key not in empty} for item in (expected, answer))
-
-
-def shape(value):
-    """Keys and types."""
-    if isinstance(value, dict):
-        return {key: shape(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [shape(item) for item in value[:1]]
-    return None if value is None else type(value).__name__
-
-
-def is_moment(value):
-    return isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", value) is not None
 
 
 def offered(method, path):
