@@ -1,0 +1,11 @@
+"""All peer connections of one agent, pure: what happens, and ``now``, in; what to send and where peers are, out.
+
+No clock, socket or randomness: the same code runs in the daemon and, in virtual time, in the simulated network.
+"""
+
+from meshloom_agent.mesh.connection import ConnectionState
+from meshloom_agent.mesh.mesh import Mesh, RemotePeer
+from meshloom_agent.mesh.options import MeshOptions
+from meshloom_agent.mesh.status import PathStatus
+
+__all__ = ["ConnectionState", "Mesh", "MeshOptions", "PathStatus", "RemotePeer"]

@@ -1,0 +1,25 @@
+"""Durations and switches of peer connections."""
+
+import attrs
+
+from meshloom.protocol.ice import Timers
+
+
+@attrs.frozen
+class MeshOptions:
+    """Options; durations in seconds.
+
+    Args:
+        version: Told in offers.
+        first_wait: From an offer to its first repetition while there is no connection.
+        longest_wait: Between two offers at the most; each connection's own is up to half as much again.
+        learn_endpoint: How long the side that does not begin waits to learn the endpoint from the other's handshake.
+        handshake_within: Age of the last handshake from which on a path counts as dead (WireGuard renews after 180 s).
+    """
+
+    version: str = "0.77.1"
+    first_wait: float = 0.8
+    longest_wait: float = 30.0
+    learn_endpoint: float = 5.0
+    handshake_within: float = 210.0
+    timers: Timers = Timers()
