@@ -9,8 +9,7 @@ from typing import Any
 def differences(expected: Any, answer: Any, masked: AbstractSet[str], where: str = "") -> Iterator[str]:
     """What differs, a sentence each. No list and an empty one are the same, as are any two moments.
 
-    Args:
-        masked: Keys whose values only need to be of the same type.
+    The values of *masked* keys only need to be of the same type.
     """
     if _is_empty(expected) and _is_empty(answer):
         return

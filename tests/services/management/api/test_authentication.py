@@ -5,6 +5,7 @@ from datetime import timedelta
 import attrs
 import pytest
 
+from meshloom.errors import StoreUnavailable
 from meshloom.model.user import PersonalAccessToken, User
 from meshloom_management.api.config import setup_tokens_enabled
 
@@ -117,3 +118,15 @@ async def test_a_new_token_works_and_only_its_hash_is_kept(server):
 )
 def test_the_environment_allows_setup_tokens(environment, enabled):
     assert setup_tokens_enabled(environment) is enabled
+
+
+async def test_while_nothing_can_be_stored_the_api_still_answers_reads(server, monkeypatch):
+    async def full(_account, _mutate):
+        raise StoreUnavailable("the disk is full")
+
+    monkeypatch.setattr(server.accounts, "change", full)
+    server.clock.now += timedelta(minutes=2)
+    assert (await server.ask("owner", "GET", "/api/groups")).status_code == 200
+    made = await server.ask("owner", "POST", "/api/groups", json={"name": "g"})
+    message = "the server cannot store anything now: try again later"
+    assert (made.status_code, made.json()) == (503, {"message": message, "code": 503})

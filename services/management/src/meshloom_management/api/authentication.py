@@ -1,12 +1,16 @@
 """Who asks: personal access tokens in the ``Authorization`` header."""
 
+import logging
 from datetime import datetime, timedelta
 
+from meshloom.errors import StoreUnavailable
 from meshloom.model.state import AccountState
 from meshloom.model.user import User
 from meshloom_management.accounts import Accounts
 from meshloom_management.api.errors import Refused
 from meshloom_management.operations import tokens
+
+log = logging.getLogger(__name__)
 
 _SCHEMES = {"token", "bearer"}
 _NOTED = timedelta(minutes=1)
@@ -31,6 +35,9 @@ async def authenticate(accounts: Accounts, header: str | None, now: datetime) ->
     if user.is_blocked:
         raise Refused(403, "user is blocked")
     if record.last_used is None or now - record.last_used >= _NOTED:
-        await accounts.change(state.account.id, lambda draft: tokens.note_use(draft, record.id))
+        try:
+            await accounts.change(state.account.id, lambda draft: tokens.note_use(draft, record.id))
+        except StoreUnavailable as error:  # no reason to hide what could be read
+            log.warning("the use of a token is not noted: %s", error)
         state = accounts.state(state.account.id)
     return state, user
