@@ -1,0 +1,1 @@
+"""What Linux tunnels share: links and addresses, the raw socket beside WireGuard's port, changes of the network."""

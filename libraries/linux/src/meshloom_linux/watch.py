@@ -1,0 +1,95 @@
+"""Addresses of this host, and when they change: from the kernel's own announcements (rtnetlink(7))."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+
+import anyio
+from pyroute2 import AsyncIPRoute
+
+# RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR; routes follow addresses and would be our own as well.
+GROUPS = 0x1 | 0x10 | 0x100
+SETTLE = 0.15
+"""Seconds to let a burst of announcements end: an address that moves is one removed and one added."""
+
+NOT_A_PATH = (
+    *(
+        "wt",
+        "utun",
+        "tun0",
+        "zt",
+        "ZeroTier",
+        "wg",
+        "ts",
+        "Tailscale",
+        "tailscale",
+        "docker",
+        "veth",
+        "br-",
+        "lo",
+        "ml",
+    ),
+)
+"""Beginnings of names of interfaces whose addresses no other machine can use."""
+
+
+@asynccontextmanager
+async def network_changes() -> AsyncIterator[AsyncIterator[None]]:
+    """Yields once for each burst of changes of links or addresses."""
+    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    made.setblocking(False)
+    made.bind((0, GROUPS))
+    changed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        try:
+            while made.recv(65536):
+                pass
+        except BlockingIOError:
+            pass
+        except OSError:
+            pass  # ENOBUFS: more came than fitted, which is a change, too
+        changed.set()
+
+    async def bursts() -> AsyncIterator[None]:
+        while True:
+            await changed.wait()
+            await anyio.sleep(SETTLE)
+            changed.clear()
+            yield
+
+    loop.add_reader(made, read)
+    iterator = bursts()
+    try:
+        yield iterator
+    finally:
+        await iterator.aclose()  # type: ignore[attr-defined]
+        loop.remove_reader(made)
+        made.close()
+
+
+async def host_addresses(besides: Collection[str] = (), excluded: Collection[str] = ()) -> list[str]:
+    """Addresses at which others may reach this host, IPv4 first, in the order of the interfaces.
+
+    Args:
+        besides: Names of interfaces that do not count: the overlay's own.
+        excluded: Further beginnings of such names.
+    """
+    found: list[tuple[int, int, str]] = []
+    async with AsyncIPRoute() as netlink:
+        names = {}
+        async for link in await netlink.link("dump"):
+            name = str(link.get("ifname"))
+            if link["flags"] & 1 and name not in besides and not name.startswith((*NOT_A_PATH, *excluded)):
+                names[link["index"]] = name
+        async for message in await netlink.addr("dump"):
+            text = message.get("local") or message.get("address")
+            if message["index"] not in names or not text:
+                continue
+            address = ip_address(text)
+            if not (address.is_link_local or address.is_loopback or address.is_multicast):
+                found.append((address.version, message["index"], str(address)))
+    return [text for _, _, text in sorted(found, key=lambda item: item[:2])]

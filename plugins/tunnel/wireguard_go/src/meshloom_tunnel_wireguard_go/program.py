@@ -1,0 +1,114 @@
+"""The WireGuard program as a process: started, taken over from an agent that died, watched, ended."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import struct
+import subprocess
+from pathlib import Path
+
+import anyio
+
+from meshloom.errors import TunnelError
+
+SOCKETS = Path("/var/run/wireguard")
+START_WITHIN = 10.0
+LONGEST_ANSWER = 64 * 1024 * 1024
+
+
+class Program:
+    """One running program, by its process id and control socket."""
+
+    def __init__(self, interface: str, pid: int) -> None:
+        self.interface, self.pid = interface, pid
+        self._file = os.pidfd_open(pid)
+
+    async def ask(self, command: bytes) -> bytes:
+        """One command over the control socket, and its answer.
+
+        Raises:
+            TunnelError: The program is gone or does not answer.
+        """
+        try:
+            with anyio.fail_after(10):
+                async with await anyio.connect_unix(str(SOCKETS / f"{self.interface}.sock")) as stream:
+                    await stream.send(command)
+                    answer = b""
+                    while not answer.endswith(b"\n\n") and len(answer) < LONGEST_ANSWER:
+                        answer += await stream.receive()
+                    return answer
+        except (OSError, TimeoutError, anyio.EndOfStream, anyio.BrokenResourceError) as error:
+            raise TunnelError(f"the WireGuard program of {self.interface} does not answer") from error
+
+    async def wait_ended(self) -> None:
+        """Return when the process has ended."""
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._file, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(self._file)
+
+    async def end(self) -> None:
+        """Ask it to end, and make it end if it does not; its interface goes with it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+        with anyio.move_on_after(3) as waiting:
+            await self.wait_ended()
+        if waiting.cancelled_caught:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            await self.wait_ended()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, os.WNOHANG)  # noqa: ASYNC222 - does not wait
+
+    def close(self) -> None:
+        """Forget it; it goes on."""
+        os.close(self._file)
+
+
+def running(interface: str) -> Program | None:
+    """The program that owns the interface's control socket already; a socket without one is removed."""
+    path = SOCKETS / f"{interface}.sock"
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        probe.connect(str(path))
+        pid = struct.unpack("iII", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        return Program(interface, pid)
+    except OSError:
+        path.unlink(missing_ok=True)
+        return None
+    finally:
+        probe.close()
+
+
+async def start(program: str, interface: str) -> Program:
+    """Start the program in a session of its own: when the agent is killed, the mesh goes on and is taken over.
+
+    Raises:
+        TunnelError: It cannot be started, or ends at once; with what it printed.
+    """
+    environment = {**os.environ, "LOG_LEVEL": "error", "WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1"}
+    try:
+        process = subprocess.Popen(  # noqa: ASYNC220 - it outlives us, and starting it does not block
+            [program, "--foreground", interface],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise TunnelError(f"{program} cannot be started: {error.strerror}") from error
+    path = SOCKETS / f"{interface}.sock"
+    with anyio.move_on_after(START_WITHIN):
+        while process.poll() is None:
+            if path.exists() and (made := running(interface)) is not None:
+                return made
+            await anyio.sleep(0.01)
+    process.kill()
+    said = process.communicate()[0].decode(errors="replace").strip().splitlines()
+    raise TunnelError(f"{program} ended at once: {said[-1] if said else 'it printed nothing'}")
