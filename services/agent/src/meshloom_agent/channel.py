@@ -1,0 +1,67 @@
+"""Connections to servers: URLs, TLS, keepalives that neither side refuses."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import attrs
+import grpc
+
+from meshloom.errors import ConfigError
+
+OPTIONS = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+@attrs.frozen
+class ServerAddress:
+    """Where a server is."""
+
+    target: str
+    tls: bool
+
+    @property
+    def url(self) -> str:
+        """For people."""
+        return f"{'https' if self.tls else 'http'}://{self.target}"
+
+
+def parse_url(url: str, flag: str = "--management-url") -> ServerAddress:
+    """A server's URL; its path says nothing.
+
+    Raises:
+        ConfigError: It is no http or https URL.
+    """
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+        raise ConfigError(f"{flag} = {url!r}: no URL of a server; write it like https://mesh.example.net")
+    tls = parts.scheme == "https"
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return ServerAddress(f"{host}:{port or (443 if tls else 80)}", tls)
+
+
+def open_channel(address: ServerAddress, roots: Path | None = None) -> grpc.aio.Channel:
+    """A channel that connects by itself; *roots* are certificates trusted besides none (the system's otherwise)."""
+    if not address.tls:
+        return grpc.aio.insecure_channel(address.target, options=OPTIONS)
+    certificates = roots.read_bytes() if roots else _system_roots()
+    return grpc.aio.secure_channel(address.target, grpc.ssl_channel_credentials(certificates), options=OPTIONS)
+
+
+def _system_roots() -> bytes | None:
+    for path in ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"):
+        if Path(path).exists():
+            return Path(path).read_bytes()
+    return None

@@ -1,0 +1,87 @@
+"""A network map as the agent uses it; entries that cannot be are left out and said, never a reason to fall."""
+
+import logging
+from ipaddress import IPv4Interface, IPv6Address, IPv6Interface, ip_network
+
+import attrs
+
+from meshloom.errors import ProtocolError
+from meshloom.model.keys import PublicKey
+from meshloom.rpc import management_pb2 as pb
+from meshloom.tunnel import IPInterface
+from meshloom_agent.channel import ServerAddress
+from meshloom_agent.mesh import RemotePeer
+
+_log = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class OwnAddress:
+    """What this machine is in the mesh."""
+
+    addresses: tuple[IPInterface, ...]
+    fqdn: str
+    mtu: int
+
+
+def own_address(config: pb.PeerConfig) -> OwnAddress:
+    """From what management says of this machine.
+
+    Raises:
+        ProtocolError: There is no address in it.
+    """
+    try:
+        addresses: list[IPInterface] = [IPv4Interface(config.address)]
+        if len(config.address_v6) == 17:
+            addresses.append(IPv6Interface((IPv6Address(config.address_v6[:16]), config.address_v6[16])))
+    except ValueError as error:
+        raise ProtocolError(f"management gave no overlay address: {error}") from error
+    return OwnAddress(tuple(addresses), config.fqdn, config.mtu)
+
+
+def remote_peers(network_map: pb.NetworkMap, own: PublicKey, *, ipv6: bool) -> dict[PublicKey, RemotePeer]:
+    """The peers to connect with."""
+    found: dict[PublicKey, RemotePeer] = {}
+    for entry in network_map.remotePeers:
+        try:
+            key = PublicKey.parse(entry.wgPubKey)
+            networks = tuple(ip_network(text, strict=False) for text in entry.allowedIps)
+        except (ProtocolError, ValueError) as error:
+            _log.error("a peer of the network map is left out (%s): %s", entry.fqdn, error)
+            continue
+        usable = tuple(network for network in networks if ipv6 or network.version == 4)
+        if key != own and usable:
+            found[key] = RemotePeer(usable, entry.fqdn, entry.agentVersion)
+    return found
+
+
+def signal_address(config: pb.NetbirdConfig) -> ServerAddress | None:
+    """Where signal is."""
+    if not config.signal.uri:
+        return None
+    return ServerAddress(config.signal.uri, config.signal.protocol == pb.HostConfig.HTTPS)
+
+
+def stun_servers(config: pb.NetbirdConfig) -> list[tuple[str, int]]:
+    """Hosts and ports of the STUN servers."""
+    found = []
+    for entry in config.stuns:
+        host, _, port = entry.uri.removeprefix("stun:").partition("?")[0].rpartition(":")
+        if host and port.isdecimal():
+            found.append((host.strip("[]"), int(port)))
+    return found
+
+
+def is_refused(old: pb.NetworkMap | None, new: pb.NetworkMap, serial: int) -> str:
+    """Why a map is not applied; empty where it is.
+
+    One that takes all peers away is believed only when it is newer and says so on purpose: a management with a fault
+    of its own must not take the mesh down.
+    """
+    if new.Serial < serial:
+        return f"its serial {new.Serial} is older than {serial}"
+    if old is None or not old.remotePeers or new.remotePeers:
+        return ""
+    if not new.remotePeersIsEmpty:
+        return "it has no peers, but does not say that this is meant"
+    return ""

@@ -1,0 +1,125 @@
+"""The stream of signal messages to this machine, and sending to others; it comes back by itself."""
+
+import logging
+import os
+from collections.abc import Callable
+
+import anyio
+import grpc
+
+from meshloom.errors import ProtocolError
+from meshloom.model.keys import PrivateKey, PublicKey
+from meshloom.protocol.seal import Box
+from meshloom.protocol.signal import SignalKind, SignalMessage, decode
+from meshloom.rpc import signalexchange_pb2 as pb
+from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeStub
+from meshloom_agent.backoff import Backoff
+from meshloom_agent.channel import ServerAddress, open_channel
+
+_log = logging.getLogger(__name__)
+
+PEER, REGISTERED = "x-wiretrustee-peer-id", "x-wiretrustee-peer-registered"
+SILENCE, ANSWER_WITHIN = 30.0, 10.0
+"""After so many seconds without a message we send ourselves one; without it the stream is opened anew."""
+MOST_BOXES = 4096
+
+
+class SignalClient:
+    """Run :meth:`run` in a task group; then use :meth:`send`.
+
+    Args:
+        received: Called with each message.
+        ready: Called when messages can be sent and received, and when they no longer can.
+    """
+
+    def __init__(
+        self,
+        address: ServerAddress,
+        key: PrivateKey,
+        received: Callable[[SignalMessage], None],
+        ready: Callable[[bool, str], None],
+    ) -> None:
+        self.address = address
+        self._key, self._public = key, key.public
+        self._received, self._ready = received, ready
+        self._channel = open_channel(address)
+        self._stub = SignalExchangeStub(self._channel)  # type: ignore[no-untyped-call]
+        self._boxes: dict[PublicKey, Box] = {}
+        self._heard = 0.0
+
+    async def run(self) -> None:
+        """Keep the stream open until cancelled."""
+        backoff = Backoff()
+        try:
+            while True:
+                why = "the stream has ended"
+                try:
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(self._watch, tasks.cancel_scope)
+                        await self._stream(backoff)
+                        tasks.cancel_scope.cancel()
+                except* grpc.aio.AioRpcError as group:
+                    why = _first(group)
+                self._ready(False, why)
+                wait = backoff.next()
+                _log.info("signal at %s is away (%s); again in %.1f s", self.address.url, why, wait)
+                await anyio.sleep(wait)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._channel.close(0)
+
+    async def send(self, message: SignalMessage) -> None:
+        """Seal and send; what cannot be delivered now is lost, since offers are repeated."""
+        sealed = self._box(message.other).seal(message.encode())
+        envelope = pb.EncryptedMessage(key=self._public.text, remoteKey=message.other.text, body=sealed)
+        try:
+            await self._stub.Send(envelope, timeout=10)
+        except grpc.aio.AioRpcError as error:
+            _log.debug("a signal message was not sent: %s", error.details())
+
+    async def _stream(self, backoff: Backoff) -> None:
+        call = self._stub.ConnectStream(metadata=((PEER, self._public.text),))
+        if REGISTERED not in {name for name, _ in await call.initial_metadata()}:
+            return
+        self._heard = anyio.current_time()
+        backoff.reset()
+        self._ready(True, "")
+        while envelope := await call.read():  # the end of a stream is false
+            self._heard = anyio.current_time()
+            self._take(envelope)
+
+    def _take(self, envelope: pb.EncryptedMessage) -> None:
+        try:
+            sender = PublicKey.parse(envelope.key)
+            if sender == self._public:
+                return  # our own sign of life
+            self._received(decode(self._box(sender).open(envelope.body), sender))
+        except ProtocolError as error:
+            _log.warning("a signal message was dropped: %s", error)
+
+    async def _watch(self, scope: anyio.CancelScope) -> None:
+        """A stream that is dead without a word is found by a message to ourselves."""
+        self._heard = anyio.current_time()
+        while True:
+            quiet = anyio.current_time() - self._heard
+            if quiet < SILENCE:
+                await anyio.sleep(SILENCE - quiet)
+                continue
+            await self.send(SignalMessage(SignalKind.HEARTBEAT, self._public))
+            await anyio.sleep(ANSWER_WITHIN)
+            if anyio.current_time() - self._heard > SILENCE:
+                _log.warning("the signal stream is silent: opening it anew")
+                scope.cancel()
+
+    def _box(self, other: PublicKey) -> Box:
+        box = self._boxes.get(other)
+        if box is None:
+            if len(self._boxes) >= MOST_BOXES:
+                self._boxes.clear()
+            box = self._boxes[other] = Box(self._key, other, os.urandom)
+        return box
+
+
+def _first(group: BaseExceptionGroup[grpc.aio.AioRpcError]) -> str:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else (error.details() or error.code().name)
