@@ -1,0 +1,251 @@
+"""The commands."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meshloom_agent.cli.client import DEFAULT_SOCKET, daemon
+from meshloom_agent.cli.exits import FAILED, LOGIN_NEEDED, TIMEOUT, USAGE, fail
+
+STATE_DIR = "/var/lib/meshloom"
+
+
+def option(*names: str, **more: Any) -> Callable[[Any], Any]:
+    """An option that the environment may give, too: by our name or by NetBird's."""
+    long = next(name for name in names if name.startswith("--"))[2:].replace("-", "_").upper()
+    return click.option(*names, envvar=[f"MESHLOOM_{long}", f"NB_{long}"], show_envvar=True, **more)
+
+
+address_option = option("--daemon-addr", default=DEFAULT_SOCKET, help="The daemon's socket.", show_default=True)
+
+
+def join_options(command: Any) -> Any:
+    """What says how this machine joins."""
+    for each in reversed(
+        [
+            option("-m", "--management-url", help="URL of the server."),
+            option("-k", "--setup-key", help="Key to join with; needed once."),
+            option("--setup-key-file", type=click.Path(path_type=Path, dir_okay=False), help="File with the key."),
+            option("-n", "--hostname", help="Name of this machine in the mesh."),
+            option("--interface-name", help="Name of the WireGuard interface. [default: ml0]"),
+            option(
+                "--wireguard-port", type=click.IntRange(0, 65535), help="Its UDP port; 0 picks one. [default: 51820]"
+            ),
+            option("--mtu", type=click.IntRange(576, 8192), help="Its MTU. [default: the server's, else 1280]"),
+            option("--disable-ipv6/--enable-ipv6", default=None, help="No IPv6 inside the mesh."),
+            option("--extra-iface-blacklist", multiple=True, help="Beginning of names of interfaces not to offer."),
+            address_option,
+        ]
+    ):
+        command = each(command)
+
+    @wraps(command)
+    def with_key(*args: Any, **given: Any) -> Any:
+        file = given.pop("setup_key_file", None)
+        if file is not None:
+            try:
+                given["setup_key"] = file.read_text().strip()
+            except OSError as error:
+                fail(USAGE, f"--setup-key-file {file}: {error.strerror}")
+        return command(*args, **given)
+
+    return with_key
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """A WireGuard mesh that configures itself: this machine's part of it."""
+
+
+def _log_in(stub: Any, given: dict[str, Any]) -> None:
+    from meshloom.rpc import daemon_pb2 as pb
+
+    request = pb.LoginRequest(
+        setupKey=given["setup_key"] or "",
+        managementUrl=given["management_url"] or "",
+        hostname=given["hostname"] or "",
+        interfaceName=given["interface_name"],
+        wireguardPort=given["wireguard_port"],
+        mtu=given["mtu"],
+        disable_ipv6=given["disable_ipv6"],
+        extraIFaceBlacklist=given["extra_iface_blacklist"],
+    )
+    stub.Login(request, timeout=60)
+
+
+@main.command()
+@join_options
+def up(daemon_addr: str, **given: Any) -> None:
+    """Join the mesh and stay connected, also after a restart."""
+    from meshloom.rpc import daemon_pb2 as pb
+
+    with daemon(daemon_addr) as stub:
+        status = stub.Status(pb.StatusRequest(), timeout=10).status
+        if status == "Connected" and not any(given.values()):
+            click.echo("Already connected")
+            return
+        _log_in(stub, given)
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(stub.Up, pb.UpRequest(), timeout=55)
+            _show_progress(stub, done.done)
+            done.result()
+        if stub.Status(pb.StatusRequest(), timeout=10).status != "Connected":
+            fail(TIMEOUT, "not connected yet; the daemon goes on trying, see `meshloom status`")
+    click.echo("Connected")
+
+
+def _show_progress(stub: Any, done: Callable[[], bool]) -> None:
+    """What is waited for, each time that it changes, on a terminal's standard error."""
+    from meshloom.rpc import daemon_pb2 as pb
+
+    shown, started = "", time.monotonic()
+    while not done():
+        if time.monotonic() - started > 1:
+            full = stub.Status(pb.StatusRequest(getFullPeerStatus=True), timeout=10).fullStatus
+            text = full.events[-1].userMessage if full.events else ""
+            if text and text != shown:
+                click.echo(text, err=True)
+                shown = text
+        time.sleep(0.005)
+
+
+@main.command()
+@join_options
+def login(daemon_addr: str, **given: Any) -> None:
+    """Make this machine known to the server, without connecting."""
+    with daemon(daemon_addr) as stub:
+        _log_in(stub, given)
+    click.echo("Logged in")
+
+
+@main.command()
+@address_option
+def down(daemon_addr: str) -> None:
+    """Disconnect, and stay so after a restart."""
+    from meshloom.rpc import daemon_pb2 as pb
+
+    with daemon(daemon_addr) as stub:
+        stub.Down(pb.DownRequest(), timeout=30)
+    click.echo("Disconnected")
+
+
+@main.command()
+@address_option
+def logout(daemon_addr: str) -> None:
+    """Leave the account: the server forgets this machine."""
+    from meshloom.rpc import daemon_pb2 as pb
+
+    with daemon(daemon_addr) as stub:
+        stub.Logout(pb.LogoutRequest(), timeout=30)
+    click.echo("Logged out")
+
+
+main.add_command(logout, "deregister")
+
+
+@main.command()
+@click.option("-d", "--detail", is_flag=True, help="With each peer.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="As JSON, in NetBird's keys.")
+@click.option("-y", "--yaml", "as_yaml", is_flag=True, help="As YAML, in NetBird's keys.")
+@click.option("-4", "--ipv4", "only_ipv4", is_flag=True, help="Only this machine's IPv4 address.")
+@address_option
+def status(daemon_addr: str, *, detail: bool, as_json: bool, as_yaml: bool, only_ipv4: bool) -> None:
+    """Show how this machine and its peers are connected."""
+    from meshloom.rpc import daemon_pb2 as pb
+    from meshloom_agent.cli import render
+
+    with daemon(daemon_addr) as stub:
+        answer = stub.Status(pb.StatusRequest(getFullPeerStatus=True), timeout=10)
+    content = render.content(answer)
+    if only_ipv4:
+        click.echo(content["netbirdIp"].partition("/")[0])
+    elif as_json:
+        click.echo(render.as_json(content))
+    elif as_yaml:
+        click.echo(render.as_yaml(content))
+    elif answer.status in ("NeedsLogin", "LoginFailed"):
+        click.echo("This machine is not known to the server. Join with: meshloom up --setup-key KEY")
+        sys.exit(LOGIN_NEEDED)
+    else:
+        reasons = {peer.fqdn: peer.relayAddress for peer in answer.fullStatus.peers if peer.connStatus != "Connected"}
+        click.echo(render.as_text(content, reasons, detail=detail))
+
+
+@main.command()
+@click.argument("peer")
+@click.option("-c", "--count", default=4, show_default=True, type=click.IntRange(1, 1000), help="How often.")
+@address_option
+def ping(daemon_addr: str, peer: str, count: int) -> None:
+    """Ping a PEER of the mesh by name or address, and say over which path."""
+    from meshloom.rpc import daemon_pb2 as pb
+
+    with daemon(daemon_addr) as stub:
+        full = stub.Status(pb.StatusRequest(getFullPeerStatus=True), timeout=10).fullStatus
+    for known in full.peers:
+        if peer in (known.IP, known.ipv6, known.fqdn, known.fqdn.partition(".")[0], known.pubKey):
+            path = (
+                f"direct, to {known.remoteIceCandidateEndpoint}" if known.connStatus == "Connected" else "no path yet"
+            )
+            click.echo(f"{known.fqdn} ({known.IP}): {path}")
+            os.execvp("ping", ["ping", "-c", str(count), known.IP])  # noqa: S606
+    fail(FAILED, f"no peer is called {peer!r}: see `meshloom status -d`")
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    from meshloom import __version__
+
+    click.echo(__version__)
+
+
+@main.command()
+def plugins() -> None:
+    """List installed backends, and which would run here."""
+    from meshloom.inventory import describe_offers, offers
+    from meshloom.plugins import Plugins
+
+    click.echo(describe_offers(offers(Plugins())))
+
+
+@main.group()
+def config() -> None:
+    """The daemon's configuration file."""
+
+
+@config.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def check(file: Path) -> None:
+    """Say what is wrong with FILE; nothing is started."""
+    from meshloom.inventory import check_config
+    from meshloom_agent.config import KINDS, AgentConfig
+
+    problems = check_config(AgentConfig, KINDS, file)
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
+        sys.exit(USAGE)
+    click.echo(f"{file}: good")
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print completion for a SHELL, to be sourced."""
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    if made is not None:
+        click.echo(made(main, {}, "meshloom", "_MESHLOOM_COMPLETE").source())
+
+
+from meshloom_agent.cli.service import service  # noqa: E402 - it uses the options above
+
+main.add_command(service)

@@ -1,0 +1,126 @@
+"""``meshloom service``: the daemon under systemd, or by hand."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from meshloom_agent.cli.client import DEFAULT_SOCKET
+from meshloom_agent.cli.exits import FAILED, USAGE, fail
+
+UNIT = Path("/etc/systemd/system/meshloom.service")
+TEXT = """[Unit]
+Description=Meshloom agent
+Documentation=man:wg(8)
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+ExecStart={program} service run --state-dir {state_dir} --daemon-addr {daemon_addr}
+Restart=on-failure
+RestartSec=2
+LimitNOFILE=65536
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+@click.group()
+def service() -> None:
+    """The daemon of this machine."""
+
+
+def _where(command: object) -> object:
+    for each in (
+        click.option(
+            "--state-dir",
+            type=click.Path(path_type=Path),
+            default="/var/lib/meshloom",
+            show_default=True,
+            envvar=["MESHLOOM_STATE_DIR", "NB_STATE_DIR"],
+            help="Folder of its key and state.",
+        ),
+        click.option(
+            "--daemon-addr",
+            default=DEFAULT_SOCKET,
+            show_default=True,
+            envvar=["MESHLOOM_DAEMON_ADDR", "NB_DAEMON_ADDR"],
+            help="Its socket.",
+        ),
+    ):
+        command = each(command)  # type: ignore[type-var]
+    return command
+
+
+@service.command()
+@_where  # type: ignore[arg-type]
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (TOML).")
+def run(state_dir: Path, daemon_addr: str, config: Path | None) -> None:
+    """Run the daemon in the foreground."""
+    from meshloom.errors import ConfigError, MeshError
+    from meshloom_agent.main import run_daemon
+
+    if not daemon_addr.startswith("unix://"):
+        fail(USAGE, f"--daemon-addr {daemon_addr}: only unix sockets, written unix:///path")
+    try:
+        run_daemon(state_dir, Path(daemon_addr.removeprefix("unix://")), config)
+    except BaseExceptionGroup as group:
+        known, other = group.split(MeshError)
+        if known is None or other is not None:
+            raise
+        fail(FAILED, str(known.exceptions[0]))
+    except ConfigError as error:
+        fail(USAGE, str(error))
+    except MeshError as error:
+        fail(FAILED, str(error))
+
+
+@service.command()
+@_where  # type: ignore[arg-type]
+def install(state_dir: Path, daemon_addr: str) -> None:
+    """Make a systemd unit and start it with the machine."""
+    text = TEXT.format(program=Path(sys.argv[0]).resolve(), state_dir=state_dir, daemon_addr=daemon_addr)
+    try:
+        UNIT.write_text(text)
+    except OSError as error:
+        fail(FAILED, f"{UNIT}: {error.strerror}; run as root")
+    _systemctl("daemon-reload")
+    _systemctl("enable", UNIT.name)
+    click.echo(f"installed: {UNIT}")
+
+
+@service.command()
+def uninstall() -> None:
+    """Stop the daemon and remove its systemd unit; its state stays."""
+    if not UNIT.exists():
+        fail(FAILED, f"{UNIT} is not there")
+    _systemctl("disable", "--now", UNIT.name)
+    UNIT.unlink()
+    _systemctl("daemon-reload")
+    click.echo("uninstalled")
+
+
+def _verb(name: str, about: str) -> None:
+    @service.command(name, help=about)
+    def verb() -> None:
+        _systemctl(name, UNIT.name)
+
+
+for _name, _about in (
+    ("start", "Start the daemon by systemd."),
+    ("stop", "Stop the daemon by systemd."),
+    ("restart", "Restart the daemon by systemd."),
+    ("status", "Show what systemd says of the daemon."),
+):
+    _verb(_name, _about)
+
+
+def _systemctl(*arguments: str) -> None:
+    try:
+        done = subprocess.run(["systemctl", *arguments], check=False)
+    except FileNotFoundError:
+        fail(FAILED, "systemctl is not installed: run the daemon with `meshloom service run`")
+    if done.returncode:
+        sys.exit(done.returncode)

@@ -1,0 +1,15 @@
+"""What the daemon can be told by its configuration file; what users say with ``up`` is kept by the daemon itself."""
+
+import attrs
+
+from meshloom.config import key
+
+KINDS = ("tunnel",)
+
+
+@attrs.frozen
+class AgentConfig:
+    """Keys of the agent's daemon, besides those of the tunnel's backends."""
+
+    log_level: str = key(default="info", help="debug, info, warning or error.")
+    socket_group: str = key(default="", help="Group whose members may use the daemon's socket besides root.")

@@ -1,0 +1,163 @@
+"""The daemon behind the command line: takes it up and down, and keeps it up."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import attrs
+from anyio.abc import TaskGroup
+
+from meshloom.config import Chosen
+from meshloom.errors import MeshError, TunnelError
+from meshloom.rpc import management_pb2 as management
+from meshloom.tunnel import Tunnel, TunnelContext
+from meshloom_agent.backoff import Backoff
+from meshloom_agent.channel import parse_url
+from meshloom_agent.engine import Engine
+from meshloom_agent.facts import system_meta
+from meshloom_agent.files import AgentSettings, StateDir
+from meshloom_agent.management_client import LoginDenied, ManagementClient, canonical_setup_key
+from meshloom_agent.report import IDLE, NEEDS_LOGIN, PeerReport, Report
+
+_log = logging.getLogger(__name__)
+
+
+class Daemon:
+    """One agent. Enter :meth:`running` before anything else."""
+
+    def __init__(self, files: StateDir, tunnel: Chosen[TunnelContext, Tunnel]) -> None:
+        self.files = files
+        self.report = Report()
+        self.settings = files.settings()
+        self.failure = ""
+        """Why it cannot be up, until the next try."""
+        self._tunnel = tunnel
+        self._engine: Engine | None = None
+        self._scope: anyio.CancelScope | None = None
+        self._ended = anyio.Event()
+        self._tasks: TaskGroup | None = None
+        self._first: management.LoginResponse | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Be there; go up at once if it was up when it last ended."""
+        async with anyio.create_task_group() as self._tasks:
+            if self.settings.up:
+                await self.up()
+            yield
+            await self.pause()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is up, or trying to be."""
+        return self._scope is not None
+
+    async def login(self, settings: AgentSettings, setup_key: str) -> None:
+        """Let management know this machine, with a key the first time.
+
+        Raises:
+            ConfigError: The URL is none.
+            LoginDenied: Management refuses.
+            ManagementUnreachable: It does not answer.
+        """
+        key = canonical_setup_key(setup_key) if setup_key else ""
+        client = ManagementClient(parse_url(settings.management_url), self.files.key())
+        meta = await system_meta(settings.hostname, ipv6=settings.ipv6)
+        try:
+            try:
+                self._first = await client.login(meta, self.files.ssh_key())
+            except LoginDenied:
+                if not key:
+                    self.report.state = NEEDS_LOGIN
+                    raise
+                self._first = await client.login(meta, self.files.ssh_key(), key)
+        finally:
+            await client.close()
+        if settings.management_url != self.settings.management_url:
+            self.files.forget_map()
+        if settings != self.settings and self.is_up:
+            await self.pause()
+        self.settings = settings
+        self.files.keep_settings(settings)
+
+    async def up(self) -> None:
+        """Be connected from now on, also after a restart; does not wait for it."""
+        if self._scope is not None or self._tasks is None:
+            return
+        self.failure = ""
+        self._keep_up(up=True)
+        self._ended = anyio.Event()
+        self._scope = anyio.CancelScope()
+        self._tasks.start_soon(self._supervise, self._scope)
+
+    async def down(self) -> None:
+        """Be disconnected, and stay so after a restart."""
+        self._keep_up(up=False)
+        await self.pause()
+
+    async def pause(self) -> None:
+        """Take the tunnel away; whether it shall be up is not changed."""
+        if self._scope is not None:
+            self._scope.cancel()
+            await self._ended.wait()
+
+    async def log_out(self) -> None:
+        """Leave the account: management forgets this machine."""
+        if self.settings.management_url:
+            client = ManagementClient(parse_url(self.settings.management_url), self.files.key())
+            try:
+                await client.logout()
+            finally:
+                await client.close()
+        await self.down()
+        self.files.forget_map()
+        self.report = Report(state=NEEDS_LOGIN)
+
+    async def peers(self) -> list[PeerReport]:
+        """The peers, while it is up."""
+        return await self._engine.peers() if self._engine is not None else []
+
+    async def _supervise(self, scope: anyio.CancelScope) -> None:
+        backoff = Backoff(first=0.5)
+        try:
+            with scope:
+                while True:
+                    try:
+                        await self._run_once()
+                    except* LoginDenied as group:
+                        self.failure = str(_first(group))
+                        _log.error("management no longer knows this machine: %s", self.failure)
+                        self.report = Report(state=NEEDS_LOGIN)
+                        self.files.forget_map()
+                        self._keep_up(up=False)
+                        scope.cancel()
+                    except* (MeshError, OSError) as group:
+                        self.failure = str(_first(group))
+                        _log.error("the tunnel cannot be kept: %s", self.failure)
+                    await anyio.sleep(backoff.next())
+        finally:
+            self._scope, self._engine = None, None
+            if self.report.state != NEEDS_LOGIN:
+                self.report = Report(state=IDLE)
+            self._ended.set()
+
+    async def _run_once(self) -> None:
+        self.report = Report()
+        first, self._first = self._first, None
+        self._engine = Engine(self.files, self.settings, self._tunnel, self.report)
+        try:
+            await self._engine.run(first)
+        finally:
+            self._engine = None
+        raise TunnelError("the engine ended")
+
+    def _keep_up(self, *, up: bool) -> None:
+        if self.settings.up is not up:
+            self.settings = attrs.evolve(self.settings, up=up)
+            self.files.keep_settings(self.settings)
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

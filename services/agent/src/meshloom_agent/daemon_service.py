@@ -1,0 +1,196 @@
+"""The daemon's gRPC service on its unix socket; the command line's other end."""
+
+import grp
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+import attrs
+import grpc
+
+from meshloom.errors import ConfigError, MeshError
+from meshloom.rpc import daemon_pb2 as pb
+from meshloom.rpc.daemon_pb2_grpc import DaemonServiceServicer, add_DaemonServiceServicer_to_server
+from meshloom_agent.daemon import Daemon
+from meshloom_agent.facts import COMPATIBLE_VERSION
+from meshloom_agent.files import AgentSettings
+from meshloom_agent.management_client import LoginDenied, ManagementUnreachable
+from meshloom_agent.report import CONNECTED, PeerReport
+
+UP_WITHIN = 50.0
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class DaemonService(DaemonServiceServicer):
+    """Calls of the daemon; those of the protocol that are not here answer UNIMPLEMENTED."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    async def Login(self, request: pb.LoginRequest, context: Context) -> pb.LoginResponse:  # noqa: N802
+        """Take over what is given, and let management know this machine."""
+        settings = merged(self._daemon.settings, request)
+        if not settings.management_url:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no server is known yet: give --management-url")
+        try:
+            await self._daemon.login(settings, request.setupKey)
+        except MeshError as error:
+            await _abort(context, error)
+        return pb.LoginResponse()
+
+    async def Up(self, request: pb.UpRequest, context: Context) -> pb.UpResponse:  # noqa: N802
+        """Go up, and wait for it unless ``async`` is asked for."""
+        if not self._daemon.settings.management_url:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no server is known yet: give --management-url")
+        await self._daemon.up()
+        if not getattr(request, "async"):
+            with anyio.move_on_after(UP_WITHIN):
+                while self._daemon.report.state != CONNECTED and not self._daemon.failure:
+                    await anyio.sleep(0.01)
+        if self._daemon.failure:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, self._daemon.failure)
+        return pb.UpResponse()
+
+    async def Down(self, _request: pb.DownRequest, _context: Context) -> pb.DownResponse:  # noqa: N802
+        """Go down."""
+        await self._daemon.down()
+        return pb.DownResponse()
+
+    async def Logout(self, _request: pb.LogoutRequest, context: Context) -> pb.LogoutResponse:  # noqa: N802
+        """Leave the account."""
+        try:
+            await self._daemon.log_out()
+        except MeshError as error:
+            await _abort(context, error)
+        return pb.LogoutResponse()
+
+    async def Status(self, request: pb.StatusRequest, _context: Context) -> pb.StatusResponse:  # noqa: N802
+        """How it is now."""
+        report = self._daemon.report
+        response = pb.StatusResponse(status=report.state, daemonVersion=COMPATIBLE_VERSION)
+        if request.getFullPeerStatus:
+            full = response.fullStatus
+            for server, state in (
+                (report.management, full.managementState),
+                (report.signal, full.signalState),
+            ):
+                state.URL, state.connected, state.error = server.url, server.connected, server.error
+            own = full.localPeerState
+            own.pubKey, own.kernelInterface, own.fqdn = report.public_key, report.kernel, report.fqdn
+            own.wgPort = report.listen_port
+            for address in report.addresses:
+                setattr(own, "IP" if address.version == 4 else "ipv6", str(address))
+            full.lazyConnectionEnabled = False
+            full.peers.extend(peer_state(peer) for peer in await self._daemon.peers())
+            if self._daemon.failure or report.waiting_for:
+                event = full.events.add(category=pb.SystemEvent.CONNECTIVITY, message=report.waiting_for)
+                event.severity = pb.SystemEvent.ERROR if self._daemon.failure else pb.SystemEvent.INFO
+                event.userMessage = self._daemon.failure or f"waiting for {report.waiting_for}"
+                event.timestamp.FromDatetime(datetime.now(UTC))
+        return response
+
+
+def merged(settings: AgentSettings, request: pb.LoginRequest) -> AgentSettings:
+    """The settings with what a request gives; what it does not give stays."""
+    given: dict[str, Any] = {}
+    if request.managementUrl:
+        given["management_url"] = request.managementUrl
+    if request.hostname:
+        given["hostname"] = request.hostname
+    for field, name in (("interfaceName", "interface"), ("wireguardPort", "port"), ("mtu", "mtu")):
+        if request.HasField(field):  # type: ignore[arg-type]
+            given[name] = getattr(request, field)
+    if request.HasField("disable_ipv6"):
+        given["ipv6"] = not request.disable_ipv6
+    if request.extraIFaceBlacklist:
+        given["excluded_interfaces"] = tuple(request.extraIFaceBlacklist)
+    return attrs.evolve(settings, **given)
+
+
+def peer_state(peer: PeerReport) -> pb.PeerState:
+    """One peer, as the protocol tells it."""
+    path = peer.path
+    state = pb.PeerState(
+        pubKey=peer.key.text,
+        fqdn=peer.remote.fqdn,
+        connStatus=path.state,
+        localIceCandidateType=path.local_kind,
+        remoteIceCandidateType=path.remote_kind,
+        localIceCandidateEndpoint=_address(path.local_address),
+        remoteIceCandidateEndpoint=_address(path.remote_address),
+        bytesRx=peer.stats.rx_bytes,
+        bytesTx=peer.stats.tx_bytes,
+        relayAddress=path.reason,
+    )
+    for network in peer.remote.allowed_ips:
+        if network.version == 4 and not state.IP:
+            state.IP = str(network.network_address)
+        elif network.version == 6 and not state.ipv6:
+            state.ipv6 = str(network.network_address)
+    state.connStatusUpdate.FromDatetime(peer.since)
+    if peer.stats.latest_handshake:
+        state.lastWireguardHandshake.FromDatetime(peer.stats.latest_handshake)
+    state.latency.FromNanoseconds(int(path.latency * 1e9))
+    return state
+
+
+@asynccontextmanager
+async def open_socket(daemon: Daemon, path: Path, group: str = "") -> AsyncIterator[None]:
+    """Serve on the socket until leaving: for root, and for the members of *group*.
+
+    Raises:
+        ConfigError: Another daemon is there, or the socket cannot be made.
+    """
+    if path.exists() and await _answers(path):
+        raise ConfigError(f"--daemon-addr unix://{path}: another daemon listens there")
+    path.unlink(missing_ok=True)
+    server = grpc.aio.server()
+    add_DaemonServiceServicer_to_server(DaemonService(daemon), server)  # type: ignore[no-untyped-call]
+    before = os.umask(0o177)  # never open for others, not for a moment
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        server.add_insecure_port(f"unix:{path}")
+        await server.start()
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(f"--daemon-addr unix://{path}: cannot listen there: {error}") from error
+    finally:
+        os.umask(before)
+    if group:
+        try:
+            os.chown(path, -1, grp.getgrnam(group).gr_gid)
+        except KeyError as error:
+            raise ConfigError(f"socket_group = {group!r}: there is no such group") from error
+        path.chmod(0o660)
+    try:
+        yield
+    finally:
+        await server.stop(0.5)
+        path.unlink(missing_ok=True)
+
+
+async def _answers(path: Path) -> bool:
+    try:
+        async with await anyio.connect_unix(str(path)):
+            return True
+    except OSError:
+        return False
+
+
+async def _abort(context: Context, error: MeshError) -> None:
+    codes: dict[type[MeshError], grpc.StatusCode] = {
+        LoginDenied: grpc.StatusCode.PERMISSION_DENIED,
+        ManagementUnreachable: grpc.StatusCode.UNAVAILABLE,
+        ConfigError: grpc.StatusCode.INVALID_ARGUMENT,
+    }
+    await context.abort(codes.get(type(error), grpc.StatusCode.FAILED_PRECONDITION), str(error))
+
+
+def _address(address: tuple[str, int] | None) -> str:
+    if address is None:
+        return ""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,367 @@
+"""Keeps the mesh: from the newest map, the host's addresses and what peers signal, to the state of the tunnel."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import attrs
+from anyio.abc import TaskGroup
+
+from meshloom.config import Chosen
+from meshloom.errors import MeshError, ProtocolError, TunnelError
+from meshloom.model.keys import PrivateKey, PublicKey
+from meshloom.protocol.signal import SignalMessage
+from meshloom.rpc import management_pb2 as pb
+from meshloom.tunnel import PeerStats, Tunnel, TunnelContext, TunnelPeer, TunnelState
+from meshloom_agent.backoff import Backoff
+from meshloom_agent.channel import parse_url
+from meshloom_agent.facts import system_meta
+from meshloom_agent.files import AgentSettings, StateDir
+from meshloom_agent.management_client import LoginDenied, ManagementClient, ManagementUnreachable
+from meshloom_agent.mesh import Mesh
+from meshloom_agent.network import OwnAddress, is_refused, own_address, remote_peers, signal_address, stun_servers
+from meshloom_agent.report import CONNECTED, CONNECTING, PeerReport, Report, ServerReport, wall_clock
+from meshloom_agent.signal_client import SignalClient
+from meshloom_linux.watch import host_addresses, network_changes
+
+_log = logging.getLogger(__name__)
+
+KEEPALIVE = timedelta(seconds=25)
+DEFAULT_MTU = 1280
+LOOK_EVERY = 30.0
+"""Seconds between two looks at WireGuard's handshakes."""
+RESOLVE_EVERY = 300.0
+
+
+class Engine:
+    """One agent while it is up; run it until cancelled.
+
+    Raises (from :meth:`run`):
+        LoginDenied: Management no longer knows this machine.
+        TunnelError: There can be no tunnel, or it was lost.
+    """
+
+    def __init__(
+        self, files: StateDir, settings: AgentSettings, tunnel: Chosen[TunnelContext, Tunnel], report: Report
+    ) -> None:
+        self._files, self._settings, self._chosen, self._report = files, settings, tunnel, report
+        self._key: PrivateKey = files.key()
+        self._public = self._key.public
+        self._mesh = Mesh(self._public, os.urandom)
+        self._client = ManagementClient(parse_url(settings.management_url), self._key)
+        self._tunnel: Tunnel | None = None
+        self._signal: SignalClient | None = None
+        self._own: OwnAddress | None = None
+        self._newest = pb.SyncResponse()
+        self._serial = 0
+        self._stuns: list[tuple[str, int]] = []
+        self._timer = anyio.Event()
+        self._resolve = anyio.Event()
+        self._tasks: TaskGroup | None = None
+        self._apply = anyio.Event()
+        self._stats: Mapping[PublicKey, PeerStats] = {}
+        self._peers_cache: tuple[Mapping[PublicKey, Any], dict[PublicKey, TunnelPeer]] = ({}, {})
+
+    async def run(self, first: pb.LoginResponse | None = None) -> None:
+        """Be up. *first* is management's answer to a login just made; otherwise the last map or a new login serves."""
+        report = self._report
+        report.state, report.public_key = CONNECTING, self._public.text
+        report.management = ServerReport(self._client.address.url)
+        try:
+            await self._begin(first)
+            context = TunnelContext(self._settings.interface, self._files.path)
+            async with self._chosen.open(context) as self._tunnel, anyio.create_task_group() as tasks:
+                report.kernel = self._tunnel.capabilities.kernel
+                await self._apply_state()
+                await self._refresh_addresses()
+                for task in (self._keep_applied, self._read_port, self._run_timer, self._watch_network):
+                    tasks.start_soon(task)
+                tasks.start_soon(self._watch_tunnel)
+                tasks.start_soon(self._look_at_handshakes)
+                tasks.start_soon(self._keep_resolved)
+                self._start_signal(tasks)
+                tasks.start_soon(self._keep_synced, tasks)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._client.close()
+
+    # -- management --------------------------------------------------------------------------------------------
+
+    async def _begin(self, first: pb.LoginResponse | None) -> None:
+        """Know our own address: from a login, else from the last map."""
+        kept = self._files.last_map()
+        backoff = Backoff()
+        while first is None and kept is None:
+            self._report.waiting_for = f"management at {self._client.address.url}"
+            try:
+                first = await self._client.login(await self._meta(), self._files.ssh_key())
+            except ManagementUnreachable as error:
+                self._report.management.error = str(error)
+                await anyio.sleep(backoff.next())
+        if first is not None:
+            self._newest.netbirdConfig.CopyFrom(first.netbirdConfig)
+            self._newest.peerConfig.CopyFrom(first.peerConfig)
+        if kept is not None:
+            if first is None or kept.NetworkMap.peerConfig.address == first.peerConfig.address:
+                self._newest.NetworkMap.CopyFrom(kept.NetworkMap)
+            if first is None:
+                self._newest.netbirdConfig.CopyFrom(kept.netbirdConfig)
+                self._newest.peerConfig.CopyFrom(kept.NetworkMap.peerConfig)
+        self._take_address(self._newest.peerConfig)
+        self._take_config(self._newest.netbirdConfig)
+        self._take_peers()
+
+    async def _keep_synced(self, tasks: TaskGroup) -> None:
+        """Updates for ever; the stream is opened again whenever it ends."""
+        backoff = Backoff()
+        while True:
+            try:
+                async with aclosing(self._client.sync(await self._meta())) as updates:  # type: ignore[type-var]
+                    async for update in updates:
+                        self._report.management.connected, self._report.management.error = True, ""
+                        backoff.reset()
+                        self._take_update(update, tasks)
+                why = "the stream has ended"
+            except ManagementUnreachable as error:
+                why = str(error)
+            except LoginDenied:
+                await self._client.login(await self._meta(), self._files.ssh_key())  # says LoginDenied for good
+                why = "the stream was refused"
+            self._report.management.connected, self._report.management.error = False, why
+            self._progress()
+            wait = backoff.next()
+            _log.info("management is away (%s); again in %.1f s", why, wait)
+            await anyio.sleep(wait)
+
+    def _take_update(self, update: pb.SyncResponse, tasks: TaskGroup) -> None:
+        if update.HasField("netbirdConfig"):
+            self._take_config(update.netbirdConfig)
+            if update.netbirdConfig.stuns or not self._newest.netbirdConfig.stuns:
+                self._newest.netbirdConfig.CopyFrom(update.netbirdConfig)
+        if update.HasField("NetworkMap"):
+            new = update.NetworkMap
+            if why := is_refused(self._newest.NetworkMap, new, self._serial):
+                _log.warning("a network map is not applied: %s", why)
+                return
+            before, after = len(self._newest.NetworkMap.remotePeers), len(new.remotePeers)
+            if after * 2 < before:
+                _log.warning("the network map has %d peers, and had %d (serial %d)", after, before, new.Serial)
+            self._serial = new.Serial
+            self._newest.NetworkMap.CopyFrom(new)
+            if new.HasField("peerConfig"):
+                self._take_address(new.peerConfig)
+            self._take_peers()
+            self._files.keep_map(self._newest)
+        self._start_signal(tasks)
+        self._progress()
+
+    def _take_address(self, config: pb.PeerConfig) -> None:
+        try:
+            own = own_address(config)
+        except ProtocolError as error:
+            if self._own is None:
+                raise
+            _log.error("%s; the old one stays", error)
+            return
+        if not self._settings.ipv6:
+            own = attrs.evolve(own, addresses=tuple(each for each in own.addresses if each.version == 4))
+        self._report.lazy = config.LazyConnectionEnabled
+        if own != self._own:
+            self._own = own
+            self._report.addresses, self._report.fqdn = own.addresses, own.fqdn
+            self._mesh.set_overlay([address.network for address in own.addresses])
+            self._apply.set()
+
+    def _take_config(self, config: pb.NetbirdConfig) -> None:
+        servers = stun_servers(config)
+        if servers and servers != self._stuns:
+            self._stuns = servers
+            self._resolve.set()
+
+    def _take_peers(self) -> None:
+        peers = remote_peers(self._newest.NetworkMap, self._public, ipv6=self._settings.ipv6)
+        self._mesh.set_peers(peers, anyio.current_time())
+        self._flush()
+
+    async def _meta(self) -> pb.PeerSystemMeta:
+        return await system_meta(self._settings.hostname, ipv6=self._settings.ipv6)
+
+    # -- signal ------------------------------------------------------------------------------------------------
+
+    def _start_signal(self, tasks: TaskGroup) -> None:
+        address = signal_address(self._newest.netbirdConfig)
+        if self._signal is not None or address is None:
+            return
+        self._report.signal = ServerReport(address.url)
+        self._signal = SignalClient(address, self._key, self._signal_received, self._signal_ready)
+        self._tasks = tasks
+        tasks.start_soon(self._signal.run)
+
+    def _signal_ready(self, ready: bool, why: str) -> None:
+        self._report.signal.connected, self._report.signal.error = ready, why
+        self._mesh.signal_ready(ready, anyio.current_time())
+        self._flush()
+        self._progress()
+
+    def _signal_received(self, message: SignalMessage) -> None:
+        self._mesh.receive_signal(message, anyio.current_time())
+        self._flush()
+
+    # -- the mesh and the world --------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """After every call of the mesh."""
+        mesh = self._mesh
+        if self._tunnel is not None:
+            for data, destination in mesh.datagrams():
+                self._tunnel.port.send(data, destination)
+        if self._signal is not None and self._tasks is not None:
+            for message in mesh.signals():
+                self._tasks.start_soon(self._signal.send, message)
+        if mesh.endpoints_changed:
+            mesh.endpoints_changed = False
+            self._apply.set()
+        self._timer.set()
+
+    async def _run_timer(self) -> None:
+        while True:
+            self._timer = anyio.Event()
+            due = self._mesh.deadline()
+            now = anyio.current_time()
+            if due is None or due > now:
+                with anyio.move_on_after(None if due is None else due - now):
+                    await self._timer.wait()
+                    continue
+            self._mesh.handle_timer(anyio.current_time())
+            self._flush()
+
+    async def _read_port(self) -> None:
+        port = self._running.port
+        while True:
+            data, source = await port.receive()
+            self._mesh.receive_datagram(data, source, anyio.current_time())
+            self._flush()
+
+    async def _watch_network(self) -> None:
+        async with network_changes() as changes:
+            async for _ in changes:
+                await self._refresh_addresses()
+
+    async def _refresh_addresses(self) -> None:
+        addresses = await host_addresses({self._settings.interface}, self._settings.excluded_interfaces)
+        self._mesh.set_local(addresses, self._running.listen_port, anyio.current_time())
+        self._flush()
+
+    async def _keep_resolved(self) -> None:
+        """Addresses of the STUN servers, which may have new ones."""
+        while True:
+            self._resolve = anyio.Event()
+            found = []
+            for host, port in self._stuns:
+                try:
+                    for *_, address in await anyio.getaddrinfo(host, port, type=2):
+                        found.append((str(address[0]), int(address[1])))
+                except OSError as error:
+                    _log.warning("the STUN server %s has no address: %s", host, error)
+            if found or not self._stuns:
+                self._mesh.set_servers(found, anyio.current_time())
+                self._flush()
+            with anyio.move_on_after(RESOLVE_EVERY if found else 5.0):
+                await self._resolve.wait()
+
+    # -- the tunnel --------------------------------------------------------------------------------------------
+
+    @property
+    def _running(self) -> Tunnel:
+        if self._tunnel is None:
+            raise TunnelError("there is no tunnel")
+        return self._tunnel
+
+    async def _keep_applied(self) -> None:
+        while True:
+            await self._apply.wait()
+            self._apply = anyio.Event()
+            await self._apply_state()
+
+    async def _apply_state(self) -> None:
+        """Make the tunnel what it should be; a taken port is replaced by a free one."""
+        if self._own is None:
+            return
+        state = TunnelState(
+            self._key,
+            self._settings.port,
+            self._own.addresses,
+            self._settings.mtu or self._own.mtu or DEFAULT_MTU,
+            self._tunnel_peers(),
+        )
+        try:
+            await self._running.apply(state)
+        except TunnelError as error:
+            if self._running.listen_port:
+                raise
+            _log.warning("%s: taking a free port", error)
+            self._settings = attrs.evolve(self._settings, port=0)
+            await self._running.apply(attrs.evolve(state, listen_port=0))
+        self._report.listen_port = self._running.listen_port
+
+    def _tunnel_peers(self) -> dict[PublicKey, TunnelPeer]:
+        """What did not change stays the same object, so that the difference is found at a glance."""
+        old = self._peers_cache[1]
+        made: dict[PublicKey, TunnelPeer] = {}
+        for key, endpoint in self._mesh.endpoints.items():
+            remote = self._mesh.peers[key]
+            before = old.get(key)
+            if before is not None and before.endpoint == endpoint and self._peers_cache[0].get(key) is remote:
+                made[key] = before
+            else:
+                made[key] = TunnelPeer(frozenset(remote.allowed_ips), endpoint, KEEPALIVE)
+        self._peers_cache = (dict(self._mesh.peers), made)
+        return made
+
+    async def _watch_tunnel(self) -> None:
+        raise TunnelError(await self._running.wait_lost())
+
+    async def _look_at_handshakes(self) -> None:
+        while True:
+            await anyio.sleep(LOOK_EVERY)
+            if self._mesh.connected:
+                now, wall = anyio.current_time(), wall_clock(0.0, 0.0)
+                self._stats = await self._running.observed()
+                latest = {
+                    key: now - (wall - stats.latest_handshake).total_seconds() if stats.latest_handshake else None
+                    for key, stats in self._stats.items()
+                }
+                self._mesh.set_handshakes(latest, now)
+                self._flush()
+
+    # -- for people --------------------------------------------------------------------------------------------
+
+    def _progress(self) -> None:
+        report = self._report
+        missing = [
+            f"{name} at {server.url}"
+            for name, server in (("signal", report.signal), ("management", report.management))
+            if not server.connected
+        ]
+        report.waiting_for = " and ".join(missing)
+        report.state = CONNECTED if not missing else CONNECTING
+
+    async def peers(self) -> list[PeerReport]:
+        """All peers of the map, with what WireGuard says of them now."""
+        try:
+            stats = await self._running.observed()
+        except MeshError:
+            stats = self._stats
+        now = anyio.current_time()
+        return [
+            PeerReport(key, remote, path, stats.get(key, PeerStats()), wall_clock(path.since, now))
+            for key, remote in self._mesh.peers.items()
+            for path in [self._mesh.status(key)]
+        ]
+
+
+EngineFactory = Callable[[AgentSettings, Report], Engine]
