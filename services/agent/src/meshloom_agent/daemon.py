@@ -18,9 +18,11 @@ from meshloom_agent.engine import Engine
 from meshloom_agent.facts import system_meta
 from meshloom_agent.files import AgentSettings, StateDir
 from meshloom_agent.management_client import LoginDenied, ManagementClient, canonical_setup_key
-from meshloom_agent.report import IDLE, NEEDS_LOGIN, PeerReport, Report
+from meshloom_agent.report import CONNECTED, IDLE, NEEDS_LOGIN, PeerReport, Report
 
 _log = logging.getLogger(__name__)
+
+SETTLING = 0.01
 
 
 class Daemon:
@@ -90,6 +92,11 @@ class Daemon:
         self._ended = anyio.Event()
         self._scope = anyio.CancelScope()
         self._tasks.start_soon(self._supervise, self._scope)
+
+    async def settled(self) -> None:
+        """Return when it is connected, or cannot be (see ``failure``)."""
+        while self.is_up and self.report.state != CONNECTED and not self.failure:  # noqa: ASYNC110 - only `up` waits
+            await anyio.sleep(SETTLING)
 
     async def down(self) -> None:
         """Be disconnected, and stay so after a restart."""

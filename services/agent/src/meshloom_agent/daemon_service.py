@@ -19,7 +19,7 @@ from meshloom_agent.daemon import Daemon
 from meshloom_agent.facts import COMPATIBLE_VERSION
 from meshloom_agent.files import AgentSettings
 from meshloom_agent.management_client import LoginDenied, ManagementUnreachable
-from meshloom_agent.report import CONNECTED, PeerReport
+from meshloom_agent.report import PeerReport
 
 UP_WITHIN = 50.0
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -49,8 +49,7 @@ class DaemonService(DaemonServiceServicer):
         await self._daemon.up()
         if not getattr(request, "async"):
             with anyio.move_on_after(UP_WITHIN):
-                while self._daemon.report.state != CONNECTED and not self._daemon.failure:
-                    await anyio.sleep(0.01)
+                await self._daemon.settled()
         if self._daemon.failure:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, self._daemon.failure)
         return pb.UpResponse()
@@ -102,7 +101,7 @@ def merged(settings: AgentSettings, request: pb.LoginRequest) -> AgentSettings:
     if request.hostname:
         given["hostname"] = request.hostname
     for field, name in (("interfaceName", "interface"), ("wireguardPort", "port"), ("mtu", "mtu")):
-        if request.HasField(field):  # type: ignore[arg-type]
+        if request.HasField(field):
             given[name] = getattr(request, field)
     if request.HasField("disable_ipv6"):
         given["ipv6"] = not request.disable_ipv6
@@ -145,14 +144,13 @@ async def open_socket(daemon: Daemon, path: Path, group: str = "") -> AsyncItera
     Raises:
         ConfigError: Another daemon is there, or the socket cannot be made.
     """
-    if path.exists() and await _answers(path):
+    if await _answers(path):
         raise ConfigError(f"--daemon-addr unix://{path}: another daemon listens there")
-    path.unlink(missing_ok=True)
+    _clear(path)
     server = grpc.aio.server()
     add_DaemonServiceServicer_to_server(DaemonService(daemon), server)  # type: ignore[no-untyped-call]
     before = os.umask(0o177)  # never open for others, not for a moment
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         server.add_insecure_port(f"unix:{path}")
         await server.start()
     except (OSError, RuntimeError) as error:
@@ -164,12 +162,17 @@ async def open_socket(daemon: Daemon, path: Path, group: str = "") -> AsyncItera
             os.chown(path, -1, grp.getgrnam(group).gr_gid)
         except KeyError as error:
             raise ConfigError(f"socket_group = {group!r}: there is no such group") from error
-        path.chmod(0o660)
+        os.chmod(path, 0o660)  # noqa: PTH101 - beside chown
     try:
         yield
     finally:
         await server.stop(0.5)
-        path.unlink(missing_ok=True)
+        _clear(path)
+
+
+def _clear(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
 
 
 async def _answers(path: Path) -> bool:

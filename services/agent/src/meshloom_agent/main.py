@@ -30,4 +30,4 @@ def run_daemon(state_dir: Path, socket: Path, config: Path | None) -> None:
                 async for _ in signals:
                     return
 
-    anyio.run(run, backend="asyncio", backend_options={"use_uvloop": True})
+    anyio.run(run)  # not on uvloop: pyroute2 needs a loop that opens netlink sockets

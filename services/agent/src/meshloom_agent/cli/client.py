@@ -26,7 +26,7 @@ def daemon(address: str) -> Iterator[Any]:
         try:
             yield DaemonServiceStub(channel)  # type: ignore[no-untyped-call]
         except grpc.RpcError as error:
-            code, text = error.code(), error.details()  # type: ignore[attr-defined]
+            code, text = error.code(), error.details() or ""
             if code is grpc.StatusCode.UNAVAILABLE and "connect" in text.lower():
                 fail(NO_DAEMON, f"no daemon listens on {path}: start it with `meshloom service start`, or run as root")
             fail(codes.get(code, FAILED), text)

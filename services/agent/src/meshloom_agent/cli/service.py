@@ -32,30 +32,26 @@ def service() -> None:
     """The daemon of this machine."""
 
 
-def _where(command: object) -> object:
-    for each in (
-        click.option(
-            "--state-dir",
-            type=click.Path(path_type=Path),
-            default="/var/lib/meshloom",
-            show_default=True,
-            envvar=["MESHLOOM_STATE_DIR", "NB_STATE_DIR"],
-            help="Folder of its key and state.",
-        ),
-        click.option(
-            "--daemon-addr",
-            default=DEFAULT_SOCKET,
-            show_default=True,
-            envvar=["MESHLOOM_DAEMON_ADDR", "NB_DAEMON_ADDR"],
-            help="Its socket.",
-        ),
-    ):
-        command = each(command)  # type: ignore[type-var]
-    return command
+state_dir_option = click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    default="/var/lib/meshloom",
+    show_default=True,
+    envvar=["MESHLOOM_STATE_DIR", "NB_STATE_DIR"],
+    help="Folder of its key and state.",
+)
+address_option = click.option(
+    "--daemon-addr",
+    default=DEFAULT_SOCKET,
+    show_default=True,
+    envvar=["MESHLOOM_DAEMON_ADDR", "NB_DAEMON_ADDR"],
+    help="Its socket.",
+)
 
 
 @service.command()
-@_where  # type: ignore[arg-type]
+@state_dir_option
+@address_option
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (TOML).")
 def run(state_dir: Path, daemon_addr: str, config: Path | None) -> None:
     """Run the daemon in the foreground."""
@@ -78,7 +74,8 @@ def run(state_dir: Path, daemon_addr: str, config: Path | None) -> None:
 
 
 @service.command()
-@_where  # type: ignore[arg-type]
+@state_dir_option
+@address_option
 def install(state_dir: Path, daemon_addr: str) -> None:
     """Make a systemd unit and start it with the machine."""
     text = TEXT.format(program=Path(sys.argv[0]).resolve(), state_dir=state_dir, daemon_addr=daemon_addr)
