@@ -1,6 +1,7 @@
 """A server and agents as real programs in network namespaces: what whole-system tests and the demo drive."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -100,7 +101,12 @@ class AgentProgram:
             *self._arguments,
             log=self.log,
         )
-        wait_until(self.socket.exists, 20, f"the daemon of {self.host.name} listens; see {self.log}")
+        wait_until(self._listens, 20, f"the daemon of {self.host.name} listens; see {self.log}")
+
+    def _listens(self) -> bool:
+        """Whether the socket is there and, after a kill, is not the old one."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
 
     def run(self, *argv: str, check: bool = True) -> str:
         """``meshloom ARGV`` against this daemon."""
