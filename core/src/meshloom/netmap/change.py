@@ -7,10 +7,11 @@ import attrs
 
 from meshloom.model.account import Account
 from meshloom.model.group import Group
-from meshloom.model.ids import GroupID, PeerID, PolicyID
+from meshloom.model.ids import GroupID, PeerID, PolicyID, UserID
 from meshloom.model.peer import Peer
 from meshloom.model.policy import Policy
 from meshloom.model.state import AccountState
+from meshloom.model.user import User
 
 PEER_FIELDS = (
     *("key", "ip", "ipv6", "dns_label", "ssh_key", "ssh_enabled", "login_expired", "extra_dns_labels"),
@@ -27,12 +28,14 @@ class Change:
         peers: Made, changed or removed, as far as maps show them.
         groups: Whose members changed, or that were made or removed.
         policies: Made, changed or removed, as far as maps show them.
+        users: Made, changed or removed, as far as they may log in to peers.
         settings: The account's settings changed.
     """
 
     peers: frozenset[PeerID] = frozenset()
     groups: frozenset[GroupID] = frozenset()
     policies: frozenset[PolicyID] = frozenset()
+    users: frozenset[UserID] = frozenset()
     settings: bool = False
 
     def __or__(self, other: Self) -> Self:
@@ -40,25 +43,28 @@ class Change:
         return type(self)(*(left | right for left, right in zip(mine, theirs, strict=True)))
 
     def __bool__(self) -> bool:
-        return bool(self.peers or self.groups or self.policies or self.settings)
+        return bool(self.peers or self.groups or self.policies or self.users or self.settings)
 
     @classmethod
     def between(cls, before: AccountState, written: Mapping[tuple[type[Any], str], Any]) -> Self:
         """What these writes (None: deleted) change of a snapshot."""
-        peers, groups, policies, settings = set(), set(), set(), False
+        peers, groups, policies, users, settings = set(), set(), set(), set(), False
         for (kind, id), new in written.items():
-            if kind is Peer and _shown(before.peers.get(PeerID(id))) != _shown(new):
+            if kind is Peer and shown(before.peers.get(PeerID(id))) != shown(new):
                 peers.add(PeerID(id))
             elif kind is Group and _members(before.groups.get(GroupID(id))) != _members(new):
                 groups.add(GroupID(id))
             elif kind is Policy and _rules(before.policies.get(PolicyID(id))) != _rules(new):
                 policies.add(PolicyID(id))
+            elif kind is User and _logins(before.users.get(UserID(id))) != _logins(new):
+                users.add(UserID(id))
             elif kind is Account:
                 settings = before.account.settings != new.settings
-        return cls(frozenset(peers), frozenset(groups), frozenset(policies), settings)
+        return cls(frozenset(peers), frozenset(groups), frozenset(policies), frozenset(users), settings)
 
 
-def _shown(peer: Peer | None) -> Any:
+def shown(peer: Peer | None) -> Any:
+    """What of a peer maps show, its own map and others'; to be compared."""
     if peer is None:
         return None
     meta = peer.meta
@@ -76,3 +82,9 @@ def _rules(policy: Policy | None) -> Any:
         return None
     rules = tuple(attrs.evolve(rule, name="", description="") for rule in policy.rules if rule.enabled)
     return rules or None
+
+
+def _logins(user: User | None) -> Any:
+    if user is None or user.is_service_user or user.is_blocked:
+        return None
+    return user.auto_groups

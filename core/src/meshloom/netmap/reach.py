@@ -14,6 +14,8 @@ from meshloom.model.state import AccountState
 
 Peers = frozenset[PeerID]
 NOBODY: Peers = frozenset()
+MOST_KEPT = 1_000_000
+"""Members of all unions that are kept; where few peers share a union, keeping it is no use."""
 
 
 @attrs.frozen(eq=False)
@@ -41,6 +43,7 @@ class Reach:
     def __init__(self, state: AccountState) -> None:
         self._state = state
         self._unions: dict[tuple[int, int], tuple[Peers, Peers, Peers]] = {}
+        self._kept = 0
         self._members: dict[frozenset[GroupID], Peers] = {}
         self.rules = [
             EffectiveRule(
@@ -88,6 +91,10 @@ class Reach:
         known = self._unions.get((id(left), id(right)))
         if known is None:
             merged = right if left <= right else left if right <= left else left | right
+            if self._kept > MOST_KEPT:
+                self._unions.clear()
+                self._kept = 0
+            self._kept += len(merged)
             known = self._unions[id(left), id(right)] = left, right, merged
         return known[2]
 

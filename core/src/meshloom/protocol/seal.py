@@ -5,7 +5,7 @@ A sealed message is 24 bytes of nonce, 16 of tag, then as many as the plain mess
 
 from collections.abc import Callable
 
-from nacl.bindings import crypto_box_afternm, crypto_box_beforenm, crypto_box_open_afternm
+from nacl.bindings import crypto_box_beforenm, crypto_box_easy_afternm, crypto_box_open_easy_afternm
 from nacl.exceptions import CryptoError
 
 from meshloom.errors import ProtocolError
@@ -35,7 +35,7 @@ class Box:
     def seal(self, plain: bytes) -> bytes:
         """The sealed message; a fresh nonce each time."""
         nonce = self._entropy(NONCE)
-        return nonce + crypto_box_afternm(plain, nonce, self._shared)
+        return nonce + crypto_box_easy_afternm(plain, nonce, self._shared)
 
     def open(self, sealed: bytes) -> bytes:
         """The plain message.
@@ -46,6 +46,6 @@ class Box:
         if len(sealed) < OVERHEAD:
             raise ProtocolError("a sealed message is cut off")
         try:
-            return crypto_box_open_afternm(sealed[NONCE:], sealed[:NONCE], self._shared)
+            return crypto_box_open_easy_afternm(sealed[NONCE:], sealed[:NONCE], self._shared)
         except (CryptoError, ValueError) as error:
             raise ProtocolError("a sealed message does not open with these keys") from error

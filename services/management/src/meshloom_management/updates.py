@@ -1,6 +1,6 @@
 """Who is connected, and what each of them must be sent: the newest map, once, when it differs from the last."""
 
-import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,13 +15,13 @@ from meshloom.netmap.affected import affected
 from meshloom.netmap.change import Change
 from meshloom_management.accounts import Accounts
 from meshloom_management.addresses import ServiceAddresses
-from meshloom_management.maps.builder import MapBuilder, netbird_config
+from meshloom_management.maps.builder import MapBuilder, config_only, netbird_config
 from meshloom_management.maps.fragments import Fragments
 
-_log = logging.getLogger(__name__)
-
-PACE = 0.001
-"""Seconds to the next round of updates for each peer of the last: bursts of changes cost a bounded share of CPU."""
+PACE_PEER = 0.0002
+PACE_BYTE = 5e-9
+"""Seconds to the next round of updates for each peer and byte of the last, twice what building, sealing and sending
+take: a burst of changes costs a bounded share of CPU, and the first change of a quiet time goes out at once."""
 
 
 class Ended(Enum):
@@ -41,11 +41,16 @@ class Stream:
         self._news = anyio.Event()
         self._news.set()
         self._last: int | None = None
-        self._config: bytes = b""
+        self._config_due = False
         self.ended: Ended | None = None
 
     def notify(self) -> None:
         """There may be a newer map."""
+        self._news.set()
+
+    def renew_config(self) -> None:
+        """Credentials are to be sent again, map or not."""
+        self._config_due = True
         self._news.set()
 
     def end(self, why: Ended) -> None:
@@ -53,6 +58,11 @@ class Stream:
         if self.ended is None:
             self.ended = why
         self._news.set()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there may be something to send, or the stream has ended."""
+        return self._news.is_set()
 
     async def wait(self) -> bool:
         """Wait until there may be something to send; False when the stream has ended."""
@@ -68,12 +78,15 @@ class Stream:
         if self.peer not in builder.state.peers:
             return None
         built = builder.build(self.peer)
-        config = self._updates.config(builder.state)
-        seen = hash((built.content, builder.state.account.settings.metrics_push_enabled))
+        seen = hash((built.digest, builder.state.account.settings.metrics_push_enabled))
+        renew, self._config_due = self._config_due, False
         if seen == self._last:
-            return None
-        self._last = seen
-        return built.sync_response(builder.state.account.serial, config)
+            return config_only(self._updates.config(builder.state)) if renew else None
+        first, self._last = self._last is None, seen
+        body = built.sync_response(builder.state.account.serial, self._updates.config(builder.state))
+        if not first:
+            self._updates.spent(self.account, len(body))
+        return body
 
 
 @attrs.define
@@ -82,7 +95,6 @@ class _Round:
 
     waiting: set[PeerID] = attrs.field(factory=set)
     not_before: float = 0.0
-    scheduled: bool = False
 
 
 class Updates:
@@ -110,6 +122,7 @@ class Updates:
         self._rounds: dict[AccountID, _Round] = {}
         self._wake = anyio.Event()
         self._stopping = False
+        self._renew_every = addresses.relay.lifetime.total_seconds() / 2 if addresses.relay else math.inf
         accounts.listen(self._changed)
 
     def __len__(self) -> int:
@@ -154,18 +167,24 @@ class Updates:
         for stream in self._streams.values():
             stream.end(Ended.STOPPING)
 
+    def spent(self, account: AccountID, size: int) -> None:
+        """An update of that size was built: the account's next round waits the longer."""
+        self._rounds.setdefault(account, _Round()).not_before += PACE_BYTE * size
+
     async def run(self) -> None:
-        """Release the rounds that were put off."""
+        """Release the rounds that were put off, and renew credentials before they expire."""
+        renew_at = self._monotonic() + self._renew_every
         while True:
             due = [round_.not_before for round_ in self._rounds.values() if round_.waiting]
             self._wake = anyio.Event()
-            if not due:
-                await self._wake.wait()
-                continue
-            with anyio.move_on_after(max(0.0, min(due) - self._monotonic())):
+            with anyio.move_on_after(max(0.0, min([*due, renew_at]) - self._monotonic())):
                 await self._wake.wait()
             for round_ in self._rounds.values():
                 self._release(round_)
+            if self._monotonic() >= renew_at:
+                renew_at = self._monotonic() + self._renew_every
+                for stream in list(self._streams.values()):
+                    stream.renew_config()
 
     def _changed(self, before: AccountState, after: AccountState, change: Change) -> None:
         account = after.account.id
@@ -177,8 +196,12 @@ class Updates:
         if old is None or old.state is not before:
             old = MapBuilder(before, self._fragments.setdefault(account, Fragments()), self._domain)
         concerned = affected(change, (before, old.reach), (after, self.builder(account).reach))
+        fragments = self._fragments[account]
+        fragments.forget_policies(change.policies)
+        if change.settings:
+            fragments.forget_names()
         for gone in change.peers - after.peers.keys():
-            self._fragments[account].forget(gone)
+            fragments.forget_peer(gone)
             if gone in self._streams:
                 self._streams[gone].end(Ended.REMOVED)
         round_ = self._rounds.setdefault(account, _Round())
@@ -194,5 +217,5 @@ class Updates:
         for peer in round_.waiting:
             if (stream := self._streams.get(peer)) is not None:
                 stream.notify()
-        round_.not_before = now + PACE * len(round_.waiting)
+        round_.not_before = now + PACE_PEER * len(round_.waiting)
         round_.waiting = set()

@@ -1,34 +1,63 @@
 """Whole maps of one snapshot: entries that many peers share are joined once, and one's own is cut out by its place."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Iterator
 from datetime import datetime
+from functools import cached_property
 
 import attrs
 
-from meshloom.model.ids import PeerID
+from meshloom.model.ids import PeerID, UserID
 from meshloom.model.peer import Peer
 from meshloom.model.state import AccountState
-from meshloom.netmap.reach import NOBODY, Peers, Reach
+from meshloom.netmap.reach import NOBODY, EffectiveRule, Peers, Reach
+from meshloom.netmap.ssh import SSHAccess, ssh_access
+from meshloom.netmap.versions import dns_forwarder_port
 from meshloom.rpc import management_pb2 as pb
 from meshloom_management.addresses import ServiceAddresses
-from meshloom_management.maps.fragments import IN, OUT, Fragments, Profile, compact, field, profile_of, varint
+from meshloom_management.maps.encoding import compact, field, number_field, varint
+from meshloom_management.maps.entries import IN, OUT, profile_of
+from meshloom_management.maps.fragments import Fragments, Table
 
-DNS_FORWARDER_PORT = 22054
 USER_ID_CLAIM = "sub"
-TRUE = b"\x01"
+NETWORK_MAP = varint(5 << 3 | 2)
+"""The tag of the map in ``SyncResponse``; its length follows."""
+NO_EXPIRY = field(7, b"")
+"""The login on the peer does not end."""
+MOST_JOINED = 16 << 20
+"""Bytes of joined entries that one snapshot's builder keeps: where few peers share a set, keeping it is no use."""
 
 
 @attrs.frozen
 class Joined:
     """Entries one after the other, and where each peer's begin and end."""
 
-    data: bytes
-    places: dict[PeerID, tuple[int, int]]
+    data: bytes = attrs.field(repr=False)
+    places: dict[PeerID, tuple[int, int]] = attrs.field(repr=False)
 
-    def without(self, peer: PeerID) -> list[bytes]:
+    def without(self, peer: PeerID) -> "Part":
         """All but a peer's own."""
-        place = self.places.get(peer)
-        return [self.data] if place is None else [self.data[: place[0]], self.data[place[1] :]]
+        return Part(self.data, self.places.get(peer))
+
+
+@attrs.frozen
+class Part:
+    """Some bytes but for a piece; nothing is copied, and the hash of bytes is computed once for all that share them."""
+
+    data: bytes = attrs.field(repr=False)
+    cut: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.data) - (self.cut[1] - self.cut[0] if self.cut else 0)
+
+    def pieces(self) -> Iterator[memoryview]:
+        """What is left."""
+        view = memoryview(self.data)
+        if self.cut is None:
+            yield view
+        else:
+            yield view[: self.cut[0]]
+            yield view[self.cut[1] :]
 
 
 @attrs.frozen
@@ -36,72 +65,86 @@ class BuiltMap:
     """A peer's map, ready for sending but for its serial.
 
     Args:
-        content: All fields of the map but the serial; two that are equal need not both be sent.
+        parts: One after the other, all fields of the map but the serial.
+        settings: What the peer is told of itself; also part of the map.
     """
 
-    content: bytes = attrs.field(repr=False)
+    parts: tuple[Part, ...]
     settings: bytes
+
+    @property
+    def digest(self) -> int:
+        """Of two maps with the same, one need not be sent."""
+        return hash(self.parts)
+
+    @property
+    def content(self) -> bytes:
+        """All fields of the map but the serial."""
+        return b"".join(piece for part in self.parts for piece in part.pieces())
 
     def sync_response(self, serial: int, config: bytes) -> bytes:
         """The whole ``SyncResponse``, encoded."""
-        numbered = b"\x08" + varint(serial)
-        head = field(1, config) + field(2, self.settings) + b"\x2a" + varint(len(numbered) + len(self.content))
-        return b"".join((head, numbered, self.content, field(7, b"")))
+        numbered = number_field(1, serial)
+        size = len(numbered) + sum(map(len, self.parts))
+        head = field(1, config), field(2, self.settings), NETWORK_MAP, varint(size), numbered
+        return b"".join((*head, *(piece for part in self.parts for piece in part.pieces()), NO_EXPIRY))
 
 
 class MapBuilder:
-    """Builds the maps of one snapshot."""
+    """Builds the maps of one snapshot.
+
+    Args:
+        default_domain: Of the peers' names, where the account sets none.
+    """
 
     def __init__(self, state: AccountState, fragments: Fragments, default_domain: str) -> None:
         self.state = state
         self.reach = Reach(state)
         self._fragments = fragments
         self._domain = state.account.settings.dns_domain or default_domain
-        self._joined: dict[tuple[object, ...], tuple[Peers, Joined]] = {}
+        self._joined: dict[tuple[int, int], tuple[Peers, Table, Joined]] = {}
+        self._joined_size = 0
 
     def build(self, id: PeerID) -> BuiltMap:
         """A peer's map."""
         peer = self.state.peers[id]
         profile = profile_of(peer)
-        parts: list[bytes] = []
+        rules: list[Part] = []
+        towards: list[EffectiveRule] = []
         visible = NOBODY
         for reached in self.reach.of(id):
-            effective = reached.effective
+            if id in reached.effective.destinations:
+                towards.append(reached.effective)
             for direction, peers in ((OUT, reached.outbound), (IN, reached.inbound)):
-                if not peers:
-                    continue
-                visible = self.reach.union(visible, peers)
-                key = (id_of(effective), direction, profile)
-                encode: Callable[[Peer], bytes] = lambda other, e=effective, d=direction: self._fragments.rule(  # type: ignore[misc]  # noqa: E731
-                    e, d, other, profile
-                )
-                parts += self._entries(key, peers, encode).without(id)
-        rules = b"".join(parts)
-        remotes = b"".join(
-            self._entries(
-                ("remote", profile.ipv6), visible, lambda p: self._fragments.remote(p, self._domain, profile)
-            ).without(id)
+                if peers:
+                    visible = self.reach.union(visible, peers)
+                    table = self._fragments.rules(reached.effective, direction, profile)
+                    rules.append(self._entries(table, peers).without(id))
+        remotes = self._entries(self._fragments.remotes(self._domain, ipv6=profile.ipv6), visible).without(id)
+        records = self._fragments.records(self._domain, ipv6=profile.ipv6)
+        ssh = ssh_access(self.state, peer, towards)
+        settings = self._peer_config(peer, ssh)
+        zone = self._dns(records.entry(peer), self._entries(records, visible).without(id))
+        parts = (
+            Part(field(2, settings)),
+            remotes if len(remotes) else Part(number_field(4, 1)),
+            *zone,
+            *(rules if any(map(len, rules)) else (Part(number_field(9, 1)),)),
+            Part(number_field(11, 1) + field(13, _ssh_auth(ssh))),
         )
-        settings = self.peer_config(peer)
-        content = b"".join(
-            (
-                field(2, settings),
-                remotes or b"\x20" + TRUE,
-                field(6, self._dns(peer, visible, profile)),
-                rules or b"\x48" + TRUE,
-                b"\x58" + TRUE,
-                field(13, field(1, USER_ID_CLAIM.encode())),
-            )
-        )
-        return BuiltMap(content, settings)
+        return BuiltMap(parts, settings)
 
     def peer_config(self, peer: Peer) -> bytes:
         """What a peer is told of itself; the same in login and map."""
+        towards = [rule for rule in self.reach.rules if peer.id in rule.destinations]
+        return self._peer_config(peer, ssh_access(self.state, peer, towards))
+
+    def _peer_config(self, peer: Peer, ssh: SSHAccess) -> bytes:
         settings = self.state.account.settings
         message = pb.PeerConfig(
             address=f"{peer.ip}/{settings.network_range.prefixlen}",
             fqdn=f"{peer.dns_label}.{self._domain}",
-            sshConfig=pb.SSHConfig(sshEnabled=peer.ssh_enabled and peer.meta.flags.server_ssh_allowed),
+            sshConfig=pb.SSHConfig(sshEnabled=ssh.enabled),
             RoutingPeerDnsResolutionEnabled=settings.routing_peer_dns_resolution_enabled,
             LazyConnectionEnabled=settings.lazy_connection_enabled,
             autoUpdate=pb.AutoUpdateSettings(
@@ -112,34 +155,55 @@ class MapBuilder:
             message.address_v6 = compact(peer.ipv6, settings.network_range_v6.prefixlen)
         return message.SerializeToString()
 
-    def _dns(self, peer: Peer, visible: Peers, profile: Profile) -> bytes:
-        records = self._entries(
-            ("record", profile.ipv6), visible, lambda p: self._fragments.record(p, self._domain, profile)
-        )
-        own = self._fragments.record(peer, self._domain, profile)
-        zone = b"".join((field(1, f"{self._domain}.".encode()), own, *records.without(PeerID(peer.id))))
-        return b"\x08\x01" + field(3, zone) + b"\x20" + varint(DNS_FORWARDER_PORT)
+    def _dns(self, own: bytes, others: Part) -> tuple[Part, Part, Part]:
+        """``DNSConfig`` with the zone of peers' names, around the records that are shared."""
+        name = field(1, f"{self._domain}.".encode())
+        zone = varint(3 << 3 | 2) + varint(len(name) + len(own) + len(others)) + name + own
+        before, after = number_field(1, 1) + zone, number_field(4, self._forwarder_port)
+        size = len(before) + len(others) + len(after)
+        return Part(varint(6 << 3 | 2) + varint(size) + before), others, Part(after)
 
-    def _entries(self, kind: tuple[object, ...], peers: Peers, encode: Callable[[Peer], bytes]) -> Joined:
-        key = (*kind, id(peers))
+    @cached_property
+    def _forwarder_port(self) -> int:
+        return dns_forwarder_port(self.state)
+
+    def _entries(self, table: Table, peers: Peers) -> Joined:
+        key = id(table), id(peers)
         known = self._joined.get(key)
         if known is None:
             items: list[bytes] = []
             places: dict[PeerID, tuple[int, int]] = {}
             at = 0
-            for peer in peers:
-                if peer in self.state.peers:
-                    item = encode(self.state.peers[peer])
-                    items.append(item)
-                    places[peer] = at, at + len(item)
+            for id_ in sorted(peers):  # equal sets give equal maps
+                peer = self.state.peers.get(id_)
+                if peer is not None:
+                    items.append(item := table.entry(peer))
+                    places[id_] = at, at + len(item)
                     at += len(item)
-            known = self._joined[key] = peers, Joined(b"".join(items), places)
-        return known[1]
+            if self._joined_size > MOST_JOINED:
+                self._joined.clear()
+                self._joined_size = 0
+            known = self._joined[key] = peers, table, Joined(b"".join(items), places)
+            self._joined_size += 2 * at
+        return known[2]
 
 
-def id_of(thing: object) -> int:
-    """Identity; the builder keeps what it is asked for alive as long as itself."""
-    return id(thing)
+def _ssh_auth(ssh: SSHAccess) -> bytes:
+    people = sorted({user for users in ssh.logins.values() for user in users})
+    message = pb.SSHAuth(UserIDClaim=USER_ID_CLAIM, AuthorizedUsers=[_user_hash(user) for user in people])
+    for login, users in sorted(ssh.logins.items()):
+        message.machine_users[login].indexes.extend(people.index(user) for user in sorted(users))
+    return message.SerializeToString(deterministic=True)
+
+
+def _user_hash(user: UserID) -> bytes:
+    """What agents compare a token's user with."""
+    return hashlib.blake2b(user.encode(), digest_size=16).digest()
+
+
+def config_only(config: bytes) -> bytes:
+    """A ``SyncResponse`` that leaves the map as it is."""
+    return field(1, config)
 
 
 def netbird_config(addresses: ServiceAddresses, *, metrics: bool, now: datetime) -> bytes:

@@ -1,181 +1,87 @@
-"""Entries of maps, each encoded once for the entity that it shows."""
+"""Entries of maps, each encoded once and kept while what it shows stays the same."""
 
-from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from collections.abc import Callable, Collection, Hashable
+from functools import partial
 
-import attrs
-
-from meshloom.model.ids import PeerID
+from meshloom.model.ids import PeerID, PolicyID
 from meshloom.model.peer import Peer
-from meshloom.model.policy import Action, Protocol, Rule
+from meshloom.model.policy import Rule
+from meshloom.netmap.change import shown
 from meshloom.netmap.reach import EffectiveRule
-from meshloom.rpc import management_pb2 as pb
-
-IN, OUT = pb.RuleDirection.IN, pb.RuleDirection.OUT
-RECORD_TTL = 300
-A, AAAA = 1, 28
-
-PROTOCOLS = {
-    Protocol.ALL: pb.RuleProtocol.ALL,
-    Protocol.TCP: pb.RuleProtocol.TCP,
-    Protocol.UDP: pb.RuleProtocol.UDP,
-    Protocol.ICMP: pb.RuleProtocol.ICMP,
-    Protocol.NETBIRD_SSH: pb.RuleProtocol.TCP,
-}
-SSH_PORT, OWN_SSH_PORT = "22", "22022"
+from meshloom_management.maps.entries import Profile, record_entries, remote_entry, rule_entries
 
 
-@attrs.frozen
-class Profile:
-    """What of its receiver a map's entries depend on.
+class Table:
+    """Entries of one kind for one kind of receiver, one of each peer."""
 
-    Args:
-        ipv6: It has an IPv6 overlay address.
-        ranges: Its version understands ranges of ports.
-        serves_ssh: It runs the agent's own SSH server, which listens on another port behind port 22.
-    """
+    def __init__(self, encode: Callable[[Peer], bytes]) -> None:
+        self._encode = encode
+        self._entries: dict[PeerID, tuple[Peer, bytes]] = {}
 
-    ipv6: bool
-    ranges: bool
-    serves_ssh: bool
+    def __len__(self) -> int:
+        return len(self._entries)
 
+    def entry(self, peer: Peer) -> bytes:
+        """The peer's, encoded anew only where maps show something else of it."""
+        id = PeerID(peer.id)
+        known = self._entries.get(id)
+        if known is not None and known[0] is peer:
+            return known[1]
+        same = known is not None and shown(known[0]) == shown(peer)
+        data = known[1] if known is not None and same else self._encode(peer)
+        self._entries[id] = peer, data
+        return data
 
-def version_at_least(version: str, least: tuple[int, int]) -> bool:
-    """Whether an agent's version is that new; what is no number is a build of its developers, newer than all."""
-    parts = version.lstrip("v").split("-")[0].split(".")
-    try:
-        return (int(parts[0]), int(parts[1])) >= least
-    except (ValueError, IndexError):
-        return True
-
-
-def profile_of(peer: Peer) -> Profile:
-    """The profile of a receiver."""
-    serves_ssh = peer.ssh_enabled and peer.meta.flags.server_ssh_allowed
-    version = peer.meta.agent_version
-    return Profile(
-        ipv6=peer.ipv6 is not None,
-        ranges=version_at_least(version, (0, 48)),
-        serves_ssh=serves_ssh and version_at_least(version, (0, 60)),
-    )
-
-
-def varint(number: int) -> bytes:
-    """Protobuf's encoding of a number."""
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def field(number: int, value: bytes) -> bytes:
-    """A length-delimited field."""
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def compact(address: IPv4Address | IPv6Address, prefix: int) -> bytes:
-    """An address and a prefix length as the protocol packs them."""
-    return address.packed + bytes([prefix])
+    def forget(self, peer: PeerID) -> None:
+        """Drop a peer's."""
+        self._entries.pop(peer, None)
 
 
 class Fragments:
-    """Encoded entries, kept while the entity that they show is the same object."""
+    """The tables of one account; they outlive its snapshots."""
 
     def __init__(self) -> None:
-        self._remotes: dict[tuple[PeerID, bool, str], tuple[Peer, bytes]] = {}
-        self._records: dict[tuple[PeerID, bool, str], tuple[Peer, bytes]] = {}
-        self._rules: dict[Any, tuple[Peer, Rule, bytes]] = {}
+        self._tables: dict[Hashable, Table] = {}
+        self._rules: dict[tuple[PolicyID, str, int, Profile], tuple[Rule, Table]] = {}
 
-    def forget(self, peer: PeerID) -> None:
-        """Drop what shows a peer that is gone."""
-        for cache in (self._remotes, self._records, self._rules):
-            for key in [key for key in cache if key[0] == peer]:
-                del cache[key]
+    def remotes(self, domain: str, *, ipv6: bool) -> Table:
+        """Entries of ``NetworkMap.remotePeers``."""
+        return self._table(("remote", domain, ipv6), partial(remote_entry, domain=domain, ipv6=ipv6))
 
-    def remote(self, peer: Peer, domain: str, profile: Profile) -> bytes:
-        """An entry of ``NetworkMap.remotePeers``."""
-        key = peer.id, profile.ipv6, domain
-        known = self._remotes.get(key)
-        if known is None or known[0] is not peer:
-            addresses = [f"{peer.ip}/32"]
-            if profile.ipv6 and peer.ipv6:
-                addresses.append(f"{peer.ipv6}/128")
-            message = pb.RemotePeerConfig(
-                wgPubKey=peer.key.text,
-                allowedIps=addresses,
-                sshConfig=pb.SSHConfig(sshPubKey=peer.ssh_key.encode()),
-                fqdn=f"{peer.dns_label}.{domain}",
-                agentVersion=peer.meta.agent_version,
-            )
-            known = self._remotes[key] = peer, field(3, message.SerializeToString())
-        return known[1]
-
-    def record(self, peer: Peer, domain: str, profile: Profile) -> bytes:
+    def records(self, domain: str, *, ipv6: bool) -> Table:
         """Entries of ``CustomZone.Records``."""
-        key = peer.id, profile.ipv6, domain
-        known = self._records.get(key)
-        if known is None or known[0] is not peer:
-            out = b""
-            for label in (peer.dns_label, *peer.extra_dns_labels):
-                addresses = [(A, peer.ip), (AAAA, peer.ipv6)] if profile.ipv6 and peer.ipv6 else [(A, peer.ip)]
-                for type_, address in addresses:
-                    message = pb.SimpleRecord(
-                        Name=f"{label}.{domain}", Type=type_, Class="IN", TTL=RECORD_TTL, RData=str(address)
-                    )
-                    out += field(2, message.SerializeToString())
-            known = self._records[key] = peer, out
+        return self._table(("record", domain, ipv6), partial(record_entries, domain=domain, ipv6=ipv6))
+
+    def rules(self, effective: EffectiveRule, direction: int, profile: Profile) -> Table:
+        """Entries of ``NetworkMap.FirewallRules``."""
+        key = effective.policy, effective.rule.id, direction, profile
+        known = self._rules.get(key)
+        if known is None or known[0] is not effective.rule:
+
+            def encode(peer: Peer) -> bytes:
+                return rule_entries(effective, direction, peer, profile)
+
+            known = self._rules[key] = effective.rule, Table(encode)
         return known[1]
 
-    def rule(self, effective: EffectiveRule, direction: int, peer: Peer, profile: Profile) -> bytes:
-        """Entries of ``NetworkMap.FirewallRules`` for traffic with one remote peer."""
-        key = peer.id, effective.policy, effective.rule.id, direction, profile
-        known = self._rules.get(key)
-        if known is None or known[0] is not peer or known[1] is not effective.rule:
-            addresses: list[IPv4Address | IPv6Address] = [peer.ip]
-            if profile.ipv6 and peer.ipv6:
-                addresses.append(peer.ipv6)
-            out = b""
-            for address in addresses:
-                for message in firewall_rules(effective, direction, address, profile):
-                    out += field(8, message.SerializeToString())
-            known = self._rules[key] = peer, effective.rule, out
-        return known[2]
+    def forget_peer(self, peer: PeerID) -> None:
+        """Drop what shows a peer that is gone."""
+        for table in self._tables.values():
+            table.forget(peer)
+        for _, table in self._rules.values():
+            table.forget(peer)
 
+    def forget_policies(self, policies: Collection[PolicyID]) -> None:
+        """Drop what shows policies that changed or are gone."""
+        for key in [key for key in self._rules if key[0] in policies]:
+            del self._rules[key]
 
-def firewall_rules(
-    effective: EffectiveRule, direction: int, address: IPv4Address | IPv6Address, profile: Profile
-) -> list[pb.FirewallRule]:
-    """One rule towards one address: a message for each port, or one for all."""
-    rule = effective.rule
+    def forget_names(self) -> None:
+        """Drop what shows the domain."""
+        self._tables.clear()
 
-    def message(**ports: Any) -> pb.FirewallRule:
-        made = pb.FirewallRule(
-            PeerIP=str(address),
-            Protocol=PROTOCOLS[rule.protocol],
-            PolicyID=effective.policy.encode(),
-            sourcePrefixes=[compact(address, address.max_prefixlen)],
-            **ports,
-        )
-        made.Direction = direction  # type: ignore[assignment]
-        made.Action = pb.RuleAction.DROP if rule.action is Action.DROP else pb.RuleAction.ACCEPT
-        return made
-
-    if rule.protocol in (Protocol.ALL, Protocol.ICMP):
-        return [message()]
-    if rule.protocol is Protocol.NETBIRD_SSH or not (rule.ports or rule.port_ranges):
-        return [message(PortInfo=pb.PortInfo(range=pb.PortInfo.Range()))]
-    if not rule.ports:
-        ranges = [span for span in rule.port_ranges if profile.ranges or span.start == span.end]
-        return [
-            message(PortInfo=pb.PortInfo(range=pb.PortInfo.Range(start=span.start, end=span.end)))
-            if profile.ranges
-            else message(Port=str(span.start))
-            for span in ranges
-        ]
-    ports = list(rule.ports)
-    behind_ssh = direction == IN and profile.serves_ssh and rule.protocol is Protocol.TCP
-    if behind_ssh and SSH_PORT in ports and OWN_SSH_PORT not in ports:
-        ports.append(OWN_SSH_PORT)
-    return [message(Port=port) for port in ports]
+    def _table(self, key: Hashable, encode: Callable[[Peer], bytes]) -> Table:
+        known = self._tables.get(key)
+        if known is None:
+            known = self._tables[key] = Table(encode)
+        return known
