@@ -1,0 +1,33 @@
+.PHONY: help setup demo test lint types imports bench proto
+.DEFAULT_GOAL := help
+
+help:  ## What can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+setup:  ## Make .venv and install what is missing
+	@tools/setup
+
+demo: setup  ## A server and two agents behind two NATs, in network namespaces (needs root)
+	@tools/demo
+
+test: setup lint types imports  ## All that CI runs; privileged parts only as root
+	.venv/bin/python -m pytest -q -rs
+
+lint:
+	.venv/bin/ruff check --quiet
+	.venv/bin/ruff format --check --quiet
+
+types:
+	.venv/bin/mypy
+
+imports:
+	.venv/bin/lint-imports --no-timings
+
+bench:  ## Print the benchmark table
+	@tools/setup tests bench
+	@tools/bench
+
+proto:  ## Generate core/src/meshloom/rpc from core/proto
+	@tools/setup tests proto
+	.venv/bin/python -m grpc_tools.protoc -I core/proto --python_out=core/src --pyi_out=core/src \
+		--grpc_python_out=core/src core/proto/meshloom/rpc/*.proto
