@@ -21,7 +21,7 @@ types:
 	.venv/bin/mypy
 
 imports:
-	.venv/bin/lint-imports --no-timings
+	.venv/bin/lint-imports
 
 bench:  ## Print the benchmark table
 	@tools/setup tests bench

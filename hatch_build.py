@@ -1,5 +1,6 @@
 """The workspace's metadata is the union of its members': one editable install brings all of them."""
 
+import re
 import tomllib
 from itertools import chain
 from pathlib import Path
@@ -40,4 +41,4 @@ class UnionOfMembers(MetadataHookInterface):
 
 
 def _name(requirement: str) -> str:
-    return requirement.split(">")[0].split("[")[0].split("=")[0].strip()
+    return re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0]
