@@ -1,21 +1,32 @@
 """The agent's files: its key, its settings, the last good map. Written whole or not at all, for root alone."""
 
+import contextlib
+import fcntl
+import hashlib
 import json
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 from google.protobuf.message import DecodeError
 
-from meshloom.errors import ConfigError, ProtocolError
-from meshloom.model.keys import PrivateKey
+from meshloom.config.convert import structure
+from meshloom.errors import ConfigError, MeshError, ProtocolError
+from meshloom.model.keys import PresharedKey, PrivateKey
 from meshloom.rpc import management_pb2 as pb
 from meshloom_agent.management_client import new_ssh_key
 
 _log = logging.getLogger(__name__)
 
 FORMAT = b"meshloom map 1\n"
+DIGEST = 32
+"""Bytes of SHA-256 after the format's line: half of a protobuf message reads as a smaller one."""
+
+
+class StateError(MeshError):
+    """A file of the agent's cannot be read or written: disk full, no permission."""
 
 
 @attrs.frozen
@@ -53,13 +64,26 @@ class StateDir:
         if not os.access(path, os.W_OK):
             raise ConfigError(f"--state-dir {path}: cannot be written; run as root")
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """No second agent on this folder; the lock is gone with whoever held it.
+
+        Raises:
+            ConfigError: Another agent has it.
+        """
+        with (self.path / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ConfigError(f"--state-dir {self.path}: another agent runs there; give each its own") from error
+            yield
+
     def key(self) -> PrivateKey:
         """This machine's WireGuard key, made when first asked for."""
         file = self.path / "private.key"
         try:
-            return PrivateKey.parse(file.read_text())
-        except FileNotFoundError:
-            pass
+            if (data := self._read(file)) is not None:
+                return PrivateKey.parse(data.decode())
         except (ProtocolError, UnicodeDecodeError):
             self._set_aside(file)
         made = PrivateKey.of(os.urandom(32))
@@ -69,48 +93,82 @@ class StateDir:
     def ssh_key(self) -> bytes:
         """The public SSH key that others are told of."""
         file = self.path / "ssh.pub"
-        if not file.exists():
-            self._write(file, new_ssh_key())
-        return file.read_bytes()
+        if (data := self._read(file)) is not None:
+            return data
+        made = new_ssh_key()
+        self._write(file, made)
+        return made
+
+    def preshared_key(self) -> PresharedKey | None:
+        """The symmetric key that all machines were given besides; None where there is none."""
+        file = self.path / "preshared.key"
+        try:
+            data = self._read(file)
+            return PresharedKey.parse(data.decode()) if data else None
+        except (ProtocolError, UnicodeDecodeError):
+            self._set_aside(file)
+            return None
+
+    def keep_preshared_key(self, text: str) -> None:
+        """From now on this one; the empty text for none.
+
+        Raises:
+            ConfigError: It is no key; the message does not hold it.
+        """
+        file = self.path / "preshared.key"
+        if not text:
+            file.unlink(missing_ok=True)
+            return
+        try:
+            PresharedKey.parse(text)
+        except ProtocolError as error:
+            raise ConfigError(f"--preshared-key: {error}; make one with `wg genpsk`") from None
+        self._write(file, text.strip().encode() + b"\n")
 
     def settings(self) -> AgentSettings:
         """What the user told; defaults where the file is missing or broken."""
         file = self.path / "settings.json"
-        try:
-            content = json.loads(file.read_text())
-            known = {field.name for field in attrs.fields(AgentSettings)}
-            made = AgentSettings(**{name: value for name, value in content.items() if name in known})
-            return attrs.evolve(made, excluded_interfaces=tuple(made.excluded_interfaces))
-        except FileNotFoundError:
+        if (data := self._read(file)) is None:
             return AgentSettings()
-        except (ValueError, TypeError, AttributeError):
+        try:
+            known = {field.name for field in attrs.fields(AgentSettings)}
+            content = {name: value for name, value in json.loads(data).items() if name in known}
+            made: AgentSettings = structure(content, AgentSettings)
+        except (ConfigError, ValueError, AttributeError):
             self._set_aside(file)
             return AgentSettings()
+        return made
 
     def keep_settings(self, settings: AgentSettings) -> None:
-        """For the next start."""
+        """For the next start.
+
+        Raises:
+            StateError: They cannot be written.
+        """
         self._write(self.path / "settings.json", json.dumps(attrs.asdict(settings), indent=2).encode())
 
     def last_map(self) -> pb.SyncResponse | None:
         """What management said last; None where there is nothing good."""
         file = self.path / "map"
         try:
-            data = file.read_bytes()
-            if not data.startswith(FORMAT):
-                raise DecodeError("not of this format")
-            return pb.SyncResponse.FromString(data[len(FORMAT) :])
-        except FileNotFoundError:
-            return None
-        except (DecodeError, OSError):
+            data = self._read(file)
+            if data is None:
+                return None
+            head, body = data[: len(FORMAT) + DIGEST], data[len(FORMAT) + DIGEST :]
+            if head != FORMAT + hashlib.sha256(body).digest():
+                raise DecodeError("not of this format, or not whole")
+            return pb.SyncResponse.FromString(body)
+        except (DecodeError, StateError):
             self._set_aside(file)
             return None
 
     def keep_map(self, response: pb.SyncResponse) -> None:
         """For a start without management; that it cannot be written (disk full) does not stop the mesh."""
+        body = response.SerializeToString()
         try:
-            self._write(self.path / "map", FORMAT + response.SerializeToString())
-        except OSError as error:
-            _log.warning("the network map could not be kept in %s: %s", self.path, error.strerror)
+            self._write(self.path / "map", FORMAT + hashlib.sha256(body).digest() + body)
+        except StateError as error:
+            _log.warning("the network map is not kept: %s", error)
 
     def forget_map(self) -> None:
         """There is no mesh any more."""
@@ -125,15 +183,25 @@ class StateDir:
         _log.error("%s could not be read and was moved aside to %s", file, broken)
 
     @staticmethod
+    def _read(file: Path) -> bytes | None:
+        try:
+            return file.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StateError(f"{file}: cannot be read: {error.strerror}") from error
+
+    @staticmethod
     def _write(file: Path, data: bytes) -> None:
         draft = file.with_name(file.name + ".new")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            with os.fdopen(descriptor, "wb") as stream:
+            draft.unlink(missing_ok=True)  # one that a killed agent left may have other permissions
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
             draft.replace(file)
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise StateError(f"{file}: cannot be written: {error.strerror}") from error

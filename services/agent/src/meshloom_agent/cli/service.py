@@ -53,7 +53,20 @@ address_option = click.option(
 @state_dir_option
 @address_option
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (TOML).")
-def run(state_dir: Path, daemon_addr: str, config: Path | None) -> None:
+@click.option(
+    "-l",
+    "--log-level",
+    default="",
+    envvar=["MESHLOOM_LOG_LEVEL", "NB_LOG_LEVEL"],
+    help="debug, info, warning or error. [default: the configuration's]",
+)
+@click.option(
+    "--log-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar=["MESHLOOM_LOG_FILE", "NB_LOG_FILE"],
+    help="File to log to. [default: standard error]",
+)
+def run(state_dir: Path, daemon_addr: str, config: Path | None, log_level: str, log_file: Path | None) -> None:
     """Run the daemon in the foreground."""
     from meshloom.errors import ConfigError, MeshError
     from meshloom_agent.main import run_daemon
@@ -61,16 +74,16 @@ def run(state_dir: Path, daemon_addr: str, config: Path | None) -> None:
     if not daemon_addr.startswith("unix://"):
         fail(USAGE, f"--daemon-addr {daemon_addr}: only unix sockets, written unix:///path")
     try:
-        run_daemon(state_dir, Path(daemon_addr.removeprefix("unix://")), config)
-    except BaseExceptionGroup as group:
-        known, other = group.split(MeshError)
-        if known is None or other is not None:
-            raise
-        fail(FAILED, str(known.exceptions[0]))
-    except ConfigError as error:
-        fail(USAGE, str(error))
-    except MeshError as error:
-        fail(FAILED, str(error))
+        run_daemon(state_dir, Path(daemon_addr.removeprefix("unix://")), config, log_level, log_file)
+    except* ConfigError as group:
+        fail(USAGE, _first(group))
+    except* MeshError as group:
+        fail(FAILED, _first(group))
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> str:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else str(error)
 
 
 @service.command()
