@@ -1,5 +1,7 @@
 """Connections to servers: URLs, TLS, keepalives that neither side refuses."""
 
+import contextlib
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +20,11 @@ OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.use_local_subchannel_pool", 1),
+)
+SYSTEM_ROOTS = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
 )
 
 
@@ -52,16 +59,17 @@ def parse_url(url: str, flag: str = "--management-url") -> ServerAddress:
     return ServerAddress(f"{host}:{port or (443 if tls else 80)}", tls)
 
 
-def open_channel(address: ServerAddress, roots: Path | None = None) -> grpc.aio.Channel:
-    """A channel that connects by itself; *roots* are certificates trusted besides none (the system's otherwise)."""
+def open_channel(address: ServerAddress, extra_roots: bytes = b"") -> grpc.aio.Channel:
+    """A channel that connects by itself; *extra_roots* (PEM) are trusted besides the system's certificates."""
     if not address.tls:
         return grpc.aio.insecure_channel(address.target, options=OPTIONS)
-    certificates = roots.read_bytes() if roots else _system_roots()
+    certificates = b"\n".join(each for each in (_system_roots(), extra_roots) if each) or None
     return grpc.aio.secure_channel(address.target, grpc.ssl_channel_credentials(certificates), options=OPTIONS)
 
 
-def _system_roots() -> bytes | None:
-    for path in ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"):
-        if Path(path).exists():
-            return Path(path).read_bytes()
-    return None
+def _system_roots() -> bytes:
+    for path in (os.environ.get("SSL_CERT_FILE", ""), *SYSTEM_ROOTS):
+        with contextlib.suppress(OSError):
+            if path:
+                return Path(path).read_bytes()
+    return b""

@@ -12,4 +12,5 @@ class AgentConfig:
     """Keys of the agent's daemon, besides those of the tunnel's backends."""
 
     log_level: str = key(default="info", help="debug, info, warning or error.")
+    extra_roots: str = key(default="", help="File of certificates (PEM) trusted besides the system's.")
     socket_group: str = key(default="", help="Group whose members may use the daemon's socket besides root.")

@@ -13,5 +13,6 @@ class AgentContainer(containers.DeclarativeContainer):
 
     files: providers.Provider[StateDir] = providers.Dependency()
     tunnel: providers.Provider[Chosen[TunnelContext, Tunnel]] = providers.Dependency()
+    extra_roots: providers.Provider[bytes] = providers.Dependency()
 
-    daemon = providers.Singleton(Daemon, files, tunnel)
+    daemon = providers.Singleton(Daemon, files, tunnel, extra_roots)

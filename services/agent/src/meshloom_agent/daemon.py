@@ -16,8 +16,14 @@ from meshloom_agent.backoff import Backoff
 from meshloom_agent.channel import parse_url
 from meshloom_agent.engine import Engine
 from meshloom_agent.facts import system_meta
-from meshloom_agent.files import AgentSettings, StateDir
-from meshloom_agent.management_client import LoginDenied, ManagementClient, canonical_setup_key
+from meshloom_agent.files import AgentSettings, StateDir, StateError
+from meshloom_agent.management_client import (
+    LoginDenied,
+    ManagementClient,
+    ManagementRefuses,
+    ManagementUnreachable,
+    canonical_setup_key,
+)
 from meshloom_agent.report import CONNECTED, IDLE, NEEDS_LOGIN, PeerReport, Report
 
 _log = logging.getLogger(__name__)
@@ -28,13 +34,11 @@ SETTLING = 0.01
 class Daemon:
     """One agent. Enter :meth:`running` before anything else."""
 
-    def __init__(self, files: StateDir, tunnel: Chosen[TunnelContext, Tunnel]) -> None:
+    def __init__(self, files: StateDir, tunnel: Chosen[TunnelContext, Tunnel], extra_roots: bytes = b"") -> None:
         self.files = files
         self.report = Report()
         self.settings = files.settings()
-        self.failure = ""
-        """Why it cannot be up, until the next try."""
-        self._tunnel = tunnel
+        self._tunnel, self._roots = tunnel, extra_roots
         self._engine: Engine | None = None
         self._scope: anyio.CancelScope | None = None
         self._ended = anyio.Event()
@@ -51,43 +55,72 @@ class Daemon:
             await self.pause()
 
     @property
+    def failure(self) -> str:
+        """Why it cannot be up, until it is."""
+        return self.report.failure
+
+    @property
     def is_up(self) -> bool:
         """Whether it is up, or trying to be."""
         return self._scope is not None
 
-    async def login(self, settings: AgentSettings, setup_key: str) -> None:
-        """Let management know this machine, with a key the first time.
+    async def login(self, settings: AgentSettings, setup_key: str, preshared_key: str | None = None) -> None:
+        """Let management know this machine, with a setup key the first time; then take the settings over.
+
+        Where management is away and all is as it was, the last map will do, and this is no failure.
 
         Raises:
-            ConfigError: The URL is none.
+            ConfigError: The URL or the preshared key is none.
             LoginDenied: Management refuses.
             ManagementUnreachable: It does not answer.
+            StateError: The settings cannot be written.
         """
         key = canonical_setup_key(setup_key) if setup_key else ""
-        client = ManagementClient(parse_url(settings.management_url), self.files.key())
+        changed = settings != self.settings or preshared_key is not None
+        try:
+            first = await self._introduce(settings, key)
+        except LoginDenied:
+            if not key:
+                self.report.state = NEEDS_LOGIN
+            raise
+        except ManagementRefuses:
+            raise
+        except ManagementUnreachable as error:
+            if changed or self.files.last_map() is None:
+                raise
+            _log.warning("%s: going on with the last network map", error)
+            return
+        if settings.management_url != self.settings.management_url:
+            self.files.forget_map()
+        was_up = self.is_up
+        if changed:
+            await self.pause()
+        self._first = None if self.is_up else first
+        self.settings = settings
+        if preshared_key is not None:
+            self.files.keep_preshared_key(preshared_key)
+        self.files.keep_settings(settings)
+        if was_up:
+            await self.up()
+
+    async def _introduce(self, settings: AgentSettings, key: str) -> management.LoginResponse:
+        client = ManagementClient(parse_url(settings.management_url), self.files.key(), self._roots)
         meta = await system_meta(settings.hostname, ipv6=settings.ipv6)
         try:
             try:
-                self._first = await client.login(meta, self.files.ssh_key())
-            except LoginDenied:
+                return await client.login(meta, self.files.ssh_key())
+            except (LoginDenied, ManagementRefuses):
                 if not key:
-                    self.report.state = NEEDS_LOGIN
                     raise
-                self._first = await client.login(meta, self.files.ssh_key(), key)
+                return await client.login(meta, self.files.ssh_key(), key)
         finally:
             await client.close()
-        if settings.management_url != self.settings.management_url:
-            self.files.forget_map()
-        if settings != self.settings and self.is_up:
-            await self.pause()
-        self.settings = settings
-        self.files.keep_settings(settings)
 
     async def up(self) -> None:
         """Be connected from now on, also after a restart; does not wait for it."""
         if self._scope is not None or self._tasks is None:
             return
-        self.failure = ""
+        self.report.failure = ""
         self._keep_up(up=True)
         self._ended = anyio.Event()
         self._scope = anyio.CancelScope()
@@ -100,8 +133,8 @@ class Daemon:
 
     async def down(self) -> None:
         """Be disconnected, and stay so after a restart."""
-        self._keep_up(up=False)
         await self.pause()
+        self._keep_up(up=False)
 
     async def pause(self) -> None:
         """Take the tunnel away; whether it shall be up is not changed."""
@@ -112,7 +145,7 @@ class Daemon:
     async def log_out(self) -> None:
         """Leave the account: management forgets this machine."""
         if self.settings.management_url:
-            client = ManagementClient(parse_url(self.settings.management_url), self.files.key())
+            client = ManagementClient(parse_url(self.settings.management_url), self.files.key(), self._roots)
             try:
                 await client.logout()
             finally:
@@ -133,15 +166,16 @@ class Daemon:
                     try:
                         await self._run_once()
                     except* LoginDenied as group:
-                        self.failure = str(_first(group))
-                        _log.error("management no longer knows this machine: %s", self.failure)
-                        self.report = Report(state=NEEDS_LOGIN)
+                        said = str(_first(group))
+                        _log.error("management no longer knows this machine: %s", said)
+                        self.report = Report(state=NEEDS_LOGIN, failure=said)
                         self.files.forget_map()
                         self._keep_up(up=False)
                         scope.cancel()
                     except* (MeshError, OSError) as group:
-                        self.failure = str(_first(group))
-                        _log.error("the tunnel cannot be kept: %s", self.failure)
+                        _log.error("the tunnel cannot be kept: %s", self._failed(group, backoff))
+                    except* Exception as group:  # a fault of ours must not take the daemon down  # noqa: BLE001
+                        _log.exception("starting anew after a fault: %s", self._failed(group, backoff))
                     await anyio.sleep(backoff.next())
         finally:
             self._scope, self._engine = None, None
@@ -149,10 +183,17 @@ class Daemon:
                 self.report = Report(state=IDLE)
             self._ended.set()
 
+    def _failed(self, group: BaseExceptionGroup[Exception], backoff: Backoff) -> str:
+        if not self.report.failure:
+            backoff.reset()  # it had been connected since the last failure
+        error = _first(group)
+        self.report.failure = str(error) or repr(error)
+        return self.report.failure
+
     async def _run_once(self) -> None:
-        self.report = Report()
+        self.report = Report(failure=self.failure)
         first, self._first = self._first, None
-        self._engine = Engine(self.files, self.settings, self._tunnel, self.report)
+        self._engine = Engine(self.files, self.settings, self._tunnel, self.report, self._roots)
         try:
             await self._engine.run(first)
         finally:
@@ -162,7 +203,10 @@ class Daemon:
     def _keep_up(self, *, up: bool) -> None:
         if self.settings.up is not up:
             self.settings = attrs.evolve(self.settings, up=up)
-            self.files.keep_settings(self.settings)
+            try:
+                self.files.keep_settings(self.settings)
+            except StateError as error:
+                _log.warning("%s: after a restart this is not remembered", error)
 
 
 def _first(group: BaseExceptionGroup[Exception]) -> BaseException:

@@ -37,7 +37,7 @@ class DaemonService(DaemonServiceServicer):
         if not settings.management_url:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no server is known yet: give --management-url")
         try:
-            await self._daemon.login(settings, request.setupKey)
+            await self._daemon.login(settings, request.setupKey, _preshared(request))
         except MeshError as error:
             await _abort(context, error)
         return pb.LoginResponse()
@@ -108,6 +108,13 @@ def merged(settings: AgentSettings, request: pb.LoginRequest) -> AgentSettings:
     if request.extraIFaceBlacklist:
         given["excluded_interfaces"] = tuple(request.extraIFaceBlacklist)
     return attrs.evolve(settings, **given)
+
+
+def _preshared(request: pb.LoginRequest) -> str | None:
+    """The preshared key that a request gives; the asterisks that stand for one say nothing."""
+    if not request.HasField("optionalPreSharedKey") or set(request.optionalPreSharedKey) == {"*"}:
+        return None
+    return request.optionalPreSharedKey
 
 
 def peer_state(peer: PeerReport) -> pb.PeerState:

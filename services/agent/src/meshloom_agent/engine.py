@@ -2,9 +2,9 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
@@ -21,7 +21,9 @@ from meshloom_agent.backoff import Backoff
 from meshloom_agent.channel import parse_url
 from meshloom_agent.facts import system_meta
 from meshloom_agent.files import AgentSettings, StateDir
+from meshloom_agent.handshakes import Handshakes
 from meshloom_agent.management_client import LoginDenied, ManagementClient, ManagementUnreachable
+from meshloom_agent.map_keeper import MapKeeper
 from meshloom_agent.mesh import Mesh
 from meshloom_agent.network import OwnAddress, is_refused, own_address, remote_peers, signal_address, stun_servers
 from meshloom_agent.report import CONNECTED, CONNECTING, PeerReport, Report, ServerReport, wall_clock
@@ -46,13 +48,22 @@ class Engine:
     """
 
     def __init__(
-        self, files: StateDir, settings: AgentSettings, tunnel: Chosen[TunnelContext, Tunnel], report: Report
+        self,
+        files: StateDir,
+        settings: AgentSettings,
+        tunnel: Chosen[TunnelContext, Tunnel],
+        report: Report,
+        extra_roots: bytes = b"",
     ) -> None:
         self._files, self._settings, self._chosen, self._report = files, settings, tunnel, report
         self._key: PrivateKey = files.key()
         self._public = self._key.public
         self._mesh = Mesh(self._public, os.urandom)
-        self._client = ManagementClient(parse_url(settings.management_url), self._key)
+        self._preshared = files.preshared_key()
+        self._roots = extra_roots
+        self._client = ManagementClient(parse_url(settings.management_url), self._key, extra_roots)
+        self._keeper = MapKeeper(files)
+        self._handshakes = Handshakes()
         self._tunnel: Tunnel | None = None
         self._signal: SignalClient | None = None
         self._own: OwnAddress | None = None
@@ -61,7 +72,6 @@ class Engine:
         self._stuns: list[tuple[str, int]] = []
         self._timer = anyio.Event()
         self._resolve = anyio.Event()
-        self._tasks: TaskGroup | None = None
         self._apply = anyio.Event()
         self._stats: Mapping[PublicKey, PeerStats] = {}
         self._peers_cache: tuple[Mapping[PublicKey, Any], dict[PublicKey, TunnelPeer]] = ({}, {})
@@ -81,6 +91,7 @@ class Engine:
                 for task in (self._keep_applied, self._read_port, self._run_timer, self._watch_network):
                     tasks.start_soon(task)
                 tasks.start_soon(self._watch_tunnel)
+                tasks.start_soon(self._keeper.run)
                 tasks.start_soon(self._look_at_handshakes)
                 tasks.start_soon(self._keep_resolved)
                 self._start_signal(tasks)
@@ -155,7 +166,7 @@ class Engine:
             if new.HasField("peerConfig"):
                 self._take_address(new.peerConfig)
             self._take_peers()
-            self._files.keep_map(self._newest)
+            self._keeper.keep(self._newest)
         self._start_signal(tasks)
         self._progress()
 
@@ -185,6 +196,7 @@ class Engine:
     def _take_peers(self) -> None:
         peers = remote_peers(self._newest.NetworkMap, self._public, ipv6=self._settings.ipv6)
         self._mesh.set_peers(peers, anyio.current_time())
+        self._apply.set()  # allowed addresses may be others
         self._flush()
 
     async def _meta(self) -> pb.PeerSystemMeta:
@@ -197,8 +209,7 @@ class Engine:
         if self._signal is not None or address is None:
             return
         self._report.signal = ServerReport(address.url)
-        self._signal = SignalClient(address, self._key, self._signal_received, self._signal_ready)
-        self._tasks = tasks
+        self._signal = SignalClient(address, self._key, self._signal_received, self._signal_ready, self._roots)
         tasks.start_soon(self._signal.run)
 
     def _signal_ready(self, ready: bool, why: str) -> None:
@@ -219,9 +230,9 @@ class Engine:
         if self._tunnel is not None:
             for data, destination in mesh.datagrams():
                 self._tunnel.port.send(data, destination)
-        if self._signal is not None and self._tasks is not None:
+        if self._signal is not None:
             for message in mesh.signals():
-                self._tasks.start_soon(self._signal.send, message)
+                self._signal.send_soon(message)
         if mesh.endpoints_changed:
             mesh.endpoints_changed = False
             self._apply.set()
@@ -322,7 +333,8 @@ class Engine:
             if before is not None and before.endpoint == endpoint and self._peers_cache[0].get(key) is remote:
                 made[key] = before
             else:
-                made[key] = TunnelPeer(frozenset(remote.allowed_ips), endpoint, KEEPALIVE if endpoint else None)
+                keepalive = KEEPALIVE if endpoint else None
+                made[key] = TunnelPeer(frozenset(remote.allowed_ips), endpoint, keepalive, self._preshared)
         self._peers_cache = (dict(self._mesh.peers), made)
         return made
 
@@ -333,13 +345,9 @@ class Engine:
         while True:
             await anyio.sleep(LOOK_EVERY)
             if self._mesh.connected:
-                now, wall = anyio.current_time(), wall_clock(0.0, 0.0)
                 self._stats = await self._running.observed()
-                latest = {
-                    key: now - (wall - stats.latest_handshake).total_seconds() if stats.latest_handshake else None
-                    for key, stats in self._stats.items()
-                }
-                self._mesh.set_handshakes(latest, now)
+                now = anyio.current_time()
+                self._mesh.set_handshakes(self._handshakes.observe(self._stats, datetime.now(UTC), now), now)
                 self._flush()
 
     # -- for people --------------------------------------------------------------------------------------------
@@ -353,6 +361,8 @@ class Engine:
         ]
         report.waiting_for = " and ".join(missing)
         report.state = CONNECTED if not missing else CONNECTING
+        if not missing:
+            report.failure = ""
 
     async def peers(self) -> list[PeerReport]:
         """All peers of the map, with what WireGuard says of them now."""
@@ -366,6 +376,3 @@ class Engine:
             for key, remote in self._mesh.peers.items()
             for path in [self._mesh.status(key)]
         ]
-
-
-EngineFactory = Callable[[AgentSettings, Report], Engine]

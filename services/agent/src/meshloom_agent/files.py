@@ -162,9 +162,8 @@ class StateDir:
             self._set_aside(file)
             return None
 
-    def keep_map(self, response: pb.SyncResponse) -> None:
-        """For a start without management; that it cannot be written (disk full) does not stop the mesh."""
-        body = response.SerializeToString()
+    def keep_map(self, body: bytes) -> None:
+        """An encoded response for a start without management; a full disk does not stop the mesh."""
         try:
             self._write(self.path / "map", FORMAT + hashlib.sha256(body).digest() + body)
         except StateError as error:

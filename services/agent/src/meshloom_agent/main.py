@@ -30,7 +30,9 @@ def run_daemon(
         raise ConfigError(f"log_level = {level!r}: no such level; write debug, info, warning or error")
     logging.basicConfig(level=level.upper(), format=LOG_FORMAT, filename=log_file)
     files = StateDir(state_dir)
-    container = AgentContainer(files=files, tunnel=setup.chosen["tunnel"])
+    container = AgentContainer(
+        files=files, tunnel=setup.chosen["tunnel"], extra_roots=_certificates(setup.config.extra_roots)
+    )
 
     async def run() -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -41,3 +43,10 @@ def run_daemon(
 
     with files.held():
         anyio.run(run)  # not on uvloop: pyroute2 needs a loop that opens netlink sockets
+
+
+def _certificates(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes() if file else b""
+    except OSError as error:
+        raise ConfigError(f"extra_roots = {file!r}: cannot be read: {error.strerror}") from error

@@ -18,6 +18,18 @@ from meshloom_agent.channel import ServerAddress, open_channel
 
 M = TypeVar("M", bound=Message)
 
+REFUSALS = frozenset(
+    (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    )
+)
+"""Answers that say no, without saying that this machine is unknown."""
+
 
 class LoginDenied(MeshError):
     """Management does not know this machine, and refuses what it offered to be known by."""
@@ -25,6 +37,10 @@ class LoginDenied(MeshError):
 
 class ManagementUnreachable(MeshError):
     """Management does not answer, or not as management does."""
+
+
+class ManagementRefuses(ManagementUnreachable):
+    """Management answers, but does not do it now; the same call may succeed later."""
 
 
 def canonical_setup_key(text: str) -> str:
@@ -42,10 +58,10 @@ def canonical_setup_key(text: str) -> str:
 class ManagementClient:
     """One management server, for one machine's key; close it after use."""
 
-    def __init__(self, address: ServerAddress, key: PrivateKey) -> None:
+    def __init__(self, address: ServerAddress, key: PrivateKey, extra_roots: bytes = b"") -> None:
         self.address = address
         self._key, self._public = key, key.public.text
-        self._channel = open_channel(address)
+        self._channel = open_channel(address, extra_roots)
         self._stub = ManagementServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     async def close(self) -> None:
@@ -67,7 +83,10 @@ class ManagementClient:
             answer = await self._stub.Login(self._seal(box, request), timeout=10)
             return self._open(box, answer, pb.LoginResponse)
         except grpc.aio.AioRpcError as error:
-            raise _translated(error, self.address) from None
+            translated = _translated(error, self.address)
+            if setup_key and isinstance(translated, ManagementRefuses):
+                translated = LoginDenied(error.details() or error.code().name)  # it would refuse the key again
+            raise translated from None
 
     async def sync(self, meta: pb.PeerSystemMeta) -> AsyncIterator[pb.SyncResponse]:
         """Updates from now on; ends when management ends the stream.
@@ -109,8 +128,10 @@ class ManagementClient:
 
 def _translated(error: grpc.aio.AioRpcError, address: ServerAddress) -> MeshError:
     text = error.details() or error.code().name
-    if error.code() in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT):
+    if error.code() is grpc.StatusCode.PERMISSION_DENIED:
         return LoginDenied(text)
+    if error.code() in REFUSALS:
+        return ManagementRefuses(f"management at {address.url} refuses: {text}")
     return ManagementUnreachable(f"management at {address.url} does not answer: {text}")
 
 

@@ -75,13 +75,16 @@ def stun_servers(config: pb.NetbirdConfig) -> list[tuple[str, int]]:
 def is_refused(old: pb.NetworkMap | None, new: pb.NetworkMap, serial: int) -> str:
     """Why a map is not applied; empty where it is.
 
-    One that takes all peers away is believed only when it is newer and says so on purpose: a management with a fault
-    of its own must not take the mesh down.
+    One that takes most peers away is believed only when it is newer, and one that takes all only when it says so on
+    purpose, too: a management with a fault of its own must not take the mesh down.
     """
     if new.Serial < serial:
         return f"its serial {new.Serial} is older than {serial}"
-    if old is None or not old.remotePeers or new.remotePeers:
+    before, after = len(old.remotePeers) if old is not None else 0, len(new.remotePeers)
+    if after * 2 >= before:
         return ""
-    if not new.remotePeersIsEmpty:
+    if serial and new.Serial == serial:
+        return f"it has {after} peers instead of {before}, but is no newer (serial {serial})"
+    if not after and not new.remotePeersIsEmpty:
         return "it has no peers, but does not say that this is meant"
     return ""

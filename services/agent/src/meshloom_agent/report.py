@@ -26,10 +26,12 @@ class Report:
 
     Args:
         waiting_for: While it is not connected: what it waits for, in words.
+        failure: Why it could not be connected the last time; empty once it is.
     """
 
     state: str = IDLE
     waiting_for: str = ""
+    failure: str = ""
     management: ServerReport = attrs.field(factory=ServerReport)
     signal: ServerReport = attrs.field(factory=ServerReport)
     addresses: tuple[IPInterface, ...] = ()

@@ -2,10 +2,12 @@
 
 import logging
 import os
+from collections import deque
 from collections.abc import Callable
 
 import anyio
 import grpc
+from anyio.abc import TaskGroup
 
 from meshloom.errors import ProtocolError
 from meshloom.model.keys import PrivateKey, PublicKey
@@ -22,6 +24,8 @@ PEER, REGISTERED = "x-wiretrustee-peer-id", "x-wiretrustee-peer-registered"
 SILENCE, ANSWER_WITHIN = 30.0, 10.0
 """After so many seconds without a message we send ourselves one; without it the stream is opened anew."""
 MOST_BOXES = 4096
+MOST_WAITING = 64
+"""Messages that wait for one recipient; the oldest are dropped."""
 
 
 class SignalClient:
@@ -38,35 +42,62 @@ class SignalClient:
         key: PrivateKey,
         received: Callable[[SignalMessage], None],
         ready: Callable[[bool, str], None],
+        extra_roots: bytes = b"",
     ) -> None:
         self.address = address
         self._key, self._public = key, key.public
         self._received, self._ready = received, ready
-        self._channel = open_channel(address)
+        self._channel = open_channel(address, extra_roots)
         self._stub = SignalExchangeStub(self._channel)  # type: ignore[no-untyped-call]
         self._boxes: dict[PublicKey, Box] = {}
         self._heard = 0.0
+        self._waiting: dict[PublicKey, deque[SignalMessage]] = {}
+        self._senders: TaskGroup | None = None
 
     async def run(self) -> None:
         """Keep the stream open until cancelled."""
-        backoff = Backoff()
         try:
-            while True:
-                why = "the stream has ended"
-                try:
-                    async with anyio.create_task_group() as tasks:
-                        tasks.start_soon(self._watch, tasks.cancel_scope)
-                        await self._stream(backoff)
-                        tasks.cancel_scope.cancel()
-                except* grpc.aio.AioRpcError as group:
-                    why = _first(group)
-                self._ready(False, why)
-                wait = backoff.next()
-                _log.info("signal at %s is away (%s); again in %.1f s", self.address.url, why, wait)
-                await anyio.sleep(wait)
+            async with anyio.create_task_group() as self._senders:
+                await self._keep_open()
         finally:
             with anyio.CancelScope(shield=True):
                 await self._channel.close(0)
+
+    def send_soon(self, message: SignalMessage) -> None:
+        """Send, in order for each recipient: candidates are of no use before their offer."""
+        waiting = self._waiting.get(message.other)
+        if waiting is not None:
+            waiting.append(message)
+        elif self._senders is not None:
+            self._waiting[message.other] = deque([message], MOST_WAITING)
+            self._senders.start_soon(self._send_waiting, message.other)
+
+    async def _send_waiting(self, other: PublicKey) -> None:
+        waiting = self._waiting[other]
+        try:
+            while waiting:
+                async with anyio.create_task_group() as together:
+                    kind = waiting[0].kind
+                    while waiting and waiting[0].kind is kind:  # candidates have no order among themselves
+                        together.start_soon(self.send, waiting.popleft())
+        finally:
+            del self._waiting[other]
+
+    async def _keep_open(self) -> None:
+        backoff = Backoff()
+        while True:
+            why = "the stream has ended"
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._watch, tasks.cancel_scope)
+                    await self._stream(backoff)
+                    tasks.cancel_scope.cancel()
+            except* grpc.aio.AioRpcError as group:
+                why = _first(group)
+            self._ready(False, why)
+            wait = backoff.next()
+            _log.info("signal at %s is away (%s); again in %.1f s", self.address.url, why, wait)
+            await anyio.sleep(wait)
 
     async def send(self, message: SignalMessage) -> None:
         """Seal and send; what cannot be delivered now is lost, since offers are repeated."""
