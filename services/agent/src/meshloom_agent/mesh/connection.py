@@ -59,6 +59,7 @@ class PeerConnection:
         self._credentials = Credentials(self._word(16), self._word(32))
         self._session = entropy(5)
         self._remote_session: bytes | None = None
+        self._remote_ufrag = ""
         self._agent: IceAgent | None = None
         self._early: list[str] = []
         self._old_out: list[tuple[bytes, Address]] = []
@@ -214,7 +215,11 @@ class PeerConnection:
             self._session = self._entropy(5)
             self._drop_agent()
             self._describe(SignalKind.OFFER)  # it must know that ours is a new session, too
-        self._remote_session = message.session_id
+        if self.controlling and self._remote_ufrag not in ("", message.credentials.ufrag):
+            # Its agent was started anew and its WireGuard knows no session: ours must shake hands when there is a path,
+            # and does so only with a peer that is new to it.
+            self.endpoint = None
+        self._remote_session, self._remote_ufrag = message.session_id, message.credentials.ufrag
         self._begin(message.credentials, now)
 
     def _begin(self, remote: Credentials, now: float) -> None:

@@ -20,6 +20,6 @@ class MeshOptions:
     version: str = "0.77.1"
     first_wait: float = 0.8
     longest_wait: float = 30.0
-    learn_endpoint: float = 0.5
+    learn_endpoint: float = 5.0
     handshake_within: float = 210.0
     timers: Timers = Timers()
