@@ -12,11 +12,11 @@ import anyio
 import attrs
 import grpc
 
+from meshloom import __version__
 from meshloom.errors import ConfigError, MeshError
 from meshloom.rpc import daemon_pb2 as pb
 from meshloom.rpc.daemon_pb2_grpc import DaemonServiceServicer, add_DaemonServiceServicer_to_server
 from meshloom_agent.daemon import Daemon
-from meshloom_agent.facts import COMPATIBLE_VERSION
 from meshloom_agent.files import AgentSettings
 from meshloom_agent.management_client import LoginDenied, ManagementUnreachable
 from meshloom_agent.report import PeerReport
@@ -70,7 +70,7 @@ class DaemonService(DaemonServiceServicer):
     async def Status(self, request: pb.StatusRequest, _context: Context) -> pb.StatusResponse:  # noqa: N802
         """How it is now."""
         report = self._daemon.report
-        response = pb.StatusResponse(status=report.state, daemonVersion=COMPATIBLE_VERSION)
+        response = pb.StatusResponse(status=report.state, daemonVersion=__version__)
         if request.getFullPeerStatus:
             full = response.fullStatus
             for server, state in (

@@ -4,7 +4,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ STATE_DIR = "/var/lib/meshloom"
 
 def option(*names: str, **more: Any) -> Callable[[Any], Any]:
     """An option that the environment may give, too: by our name or by NetBird's."""
-    long = next(name for name in names if name.startswith("--"))[2:].replace("-", "_").upper()
+    long = next(name for name in names if name.startswith("--"))[2:].partition("/")[0].replace("-", "_").upper()
     return click.option(*names, envvar=[f"MESHLOOM_{long}", f"NB_{long}"], show_envvar=True, **more)
 
 
@@ -39,6 +38,7 @@ def join_options(command: Any) -> Any:
                 "--wireguard-port", type=click.IntRange(0, 65535), help="Its UDP port; 0 picks one. [default: 51820]"
             ),
             option("--mtu", type=click.IntRange(576, 8192), help="Its MTU. [default: the server's, else 1280]"),
+            option("--preshared-key", help="Symmetric key that all machines share besides; empty for none."),
             option("--disable-ipv6/--enable-ipv6", default=None, help="No IPv6 inside the mesh."),
             option("--extra-iface-blacklist", multiple=True, help="Beginning of names of interfaces not to offer."),
             address_option,
@@ -61,7 +61,17 @@ def join_options(command: Any) -> Any:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """A WireGuard mesh that configures itself: this machine's part of it."""
+    """A WireGuard mesh that configures itself: this machine's part of it.
+
+    \b
+    Exit codes:
+      0  done
+      1  failed
+      2  wrong use: an option, a value, a file of configuration
+      3  the daemon does not run, or does not talk with this user
+      4  the server does not know this machine, or refuses the key
+      5  it took too long; the daemon goes on
+    """  # noqa: D301 - \b is click's mark for lines kept as they are
 
 
 def _log_in(stub: Any, given: dict[str, Any]) -> None:
@@ -76,6 +86,7 @@ def _log_in(stub: Any, given: dict[str, Any]) -> None:
         mtu=given["mtu"],
         disable_ipv6=given["disable_ipv6"],
         extraIFaceBlacklist=given["extra_iface_blacklist"],
+        optionalPreSharedKey=given["preshared_key"],
     )
     stub.Login(request, timeout=60)
 
@@ -88,14 +99,16 @@ def up(daemon_addr: str, **given: Any) -> None:
 
     with daemon(daemon_addr) as stub:
         status = stub.Status(pb.StatusRequest(), timeout=10).status
-        if status == "Connected" and not any(given.values()):
+        if status == "Connected" and all(value in (None, ()) for value in given.values()):
             click.echo("Already connected")
             return
         _log_in(stub, given)
-        with ThreadPoolExecutor(1) as pool:
-            done = pool.submit(stub.Up, pb.UpRequest(), timeout=55)
-            _show_progress(stub, done.done)
-            done.result()
+        call = stub.Up.future(pb.UpRequest(), timeout=55)
+        try:
+            _show_progress(stub, call.done)
+        except KeyboardInterrupt:
+            fail(FAILED, "not waiting any longer; the daemon goes on trying, `meshloom down` ends that")
+        call.result()
         if stub.Status(pb.StatusRequest(), timeout=10).status != "Connected":
             fail(TIMEOUT, "not connected yet; the daemon goes on trying, see `meshloom status`")
     click.echo("Connected")
@@ -154,9 +167,10 @@ main.add_command(logout, "deregister")
 @click.option("-d", "--detail", is_flag=True, help="With each peer.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="As JSON, in NetBird's keys.")
 @click.option("-y", "--yaml", "as_yaml", is_flag=True, help="As YAML, in NetBird's keys.")
-@click.option("-4", "--ipv4", "only_ipv4", is_flag=True, help="Only this machine's IPv4 address.")
+@click.option("-4", "--ipv4", "only", flag_value="netbirdIp", help="Only this machine's IPv4 address.")
+@click.option("-6", "--ipv6", "only", flag_value="netbirdIpv6", help="Only this machine's IPv6 address.")
 @address_option
-def status(daemon_addr: str, *, detail: bool, as_json: bool, as_yaml: bool, only_ipv4: bool) -> None:
+def status(daemon_addr: str, *, detail: bool, as_json: bool, as_yaml: bool, only: str | None) -> None:
     """Show how this machine and its peers are connected."""
     from meshloom.rpc import daemon_pb2 as pb
     from meshloom_agent.cli import render
@@ -164,8 +178,8 @@ def status(daemon_addr: str, *, detail: bool, as_json: bool, as_yaml: bool, only
     with daemon(daemon_addr) as stub:
         answer = stub.Status(pb.StatusRequest(getFullPeerStatus=True), timeout=10)
     content = render.content(answer)
-    if only_ipv4:
-        click.echo(content["netbirdIp"].partition("/")[0])
+    if only:
+        click.echo(content.get(only, "").partition("/")[0])
     elif as_json:
         click.echo(render.as_json(content))
     elif as_yaml:
