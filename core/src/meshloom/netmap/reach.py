@@ -59,18 +59,19 @@ class Reach:
         ]
 
     def of(self, peer: PeerID) -> Iterator[Reached]:
-        """The rules that speak of a peer."""
+        """The rules that speak of a peer, also where there is nobody on the other side."""
         for effective in self.rules:
             outbound = inbound = NOBODY
-            if peer in effective.sources:
+            is_source, is_destination = peer in effective.sources, peer in effective.destinations
+            if is_source:
                 outbound = effective.destinations
                 if effective.rule.bidirectional:
                     inbound = effective.destinations
-            if peer in effective.destinations:
+            if is_destination:
                 inbound = self.union(inbound, effective.sources)
                 if effective.rule.bidirectional:
                     outbound = self.union(outbound, effective.sources)
-            if outbound or inbound:
+            if is_source or is_destination:
                 yield Reached(effective, outbound, inbound)
 
     def visible(self, peer: PeerID) -> Peers:

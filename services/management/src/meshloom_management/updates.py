@@ -195,7 +195,8 @@ class Updates:
             return
         if old is None or old.state is not before:
             old = MapBuilder(before, self._fragments.setdefault(account, Fragments()), self._domain)
-        concerned = affected(change, (before, old.reach), (after, self.builder(account).reach))
+        new = self._builders[account] = old.following(after, change)
+        concerned = affected(change, (before, old.reach), (after, new.reach))
         fragments = self._fragments[account]
         fragments.forget_policies(change.policies)
         if change.settings:

@@ -1,15 +1,16 @@
 """Whole maps of one snapshot: entries that many peers share are joined once, and one's own is cut out by its place."""
 
 import hashlib
-from collections.abc import Iterator
 from datetime import datetime
 from functools import cached_property
+from typing import Self
 
 import attrs
 
 from meshloom.model.ids import PeerID, UserID
 from meshloom.model.peer import Peer
 from meshloom.model.state import AccountState
+from meshloom.netmap.change import Change
 from meshloom.netmap.reach import NOBODY, EffectiveRule, Peers, Reach
 from meshloom.netmap.ssh import SSHAccess, ssh_access
 from meshloom.netmap.versions import dns_forwarder_port
@@ -18,46 +19,13 @@ from meshloom_management.addresses import ServiceAddresses
 from meshloom_management.maps.encoding import compact, field, number_field, varint
 from meshloom_management.maps.entries import IN, OUT, profile_of
 from meshloom_management.maps.fragments import Fragments, Table
+from meshloom_management.maps.joined import Joined, JoinedEntries, Part
 
 USER_ID_CLAIM = "sub"
 NETWORK_MAP = varint(5 << 3 | 2)
 """The tag of the map in ``SyncResponse``; its length follows."""
 NO_EXPIRY = field(7, b"")
 """The login on the peer does not end."""
-MOST_JOINED = 16 << 20
-"""Bytes of joined entries that one snapshot's builder keeps: where few peers share a set, keeping it is no use."""
-
-
-@attrs.frozen
-class Joined:
-    """Entries one after the other, and where each peer's begin and end."""
-
-    data: bytes = attrs.field(repr=False)
-    places: dict[PeerID, tuple[int, int]] = attrs.field(repr=False)
-
-    def without(self, peer: PeerID) -> "Part":
-        """All but a peer's own."""
-        return Part(self.data, self.places.get(peer))
-
-
-@attrs.frozen
-class Part:
-    """Some bytes but for a piece; nothing is copied, and the hash of bytes is computed once for all that share them."""
-
-    data: bytes = attrs.field(repr=False)
-    cut: tuple[int, int] | None = None
-
-    def __len__(self) -> int:
-        return len(self.data) - (self.cut[1] - self.cut[0] if self.cut else 0)
-
-    def pieces(self) -> Iterator[memoryview]:
-        """What is left."""
-        view = memoryview(self.data)
-        if self.cut is None:
-            yield view
-        else:
-            yield view[: self.cut[0]]
-            yield view[self.cut[1] :]
 
 
 @attrs.frozen
@@ -67,15 +35,12 @@ class BuiltMap:
     Args:
         parts: One after the other, all fields of the map but the serial.
         settings: What the peer is told of itself; also part of the map.
+        digest: Of two maps with the same, one need not be sent.
     """
 
     parts: tuple[Part, ...]
     settings: bytes
-
-    @property
-    def digest(self) -> int:
-        """Of two maps with the same, one need not be sent."""
-        return hash(self.parts)
+    digest: int
 
     @property
     def content(self) -> bytes:
@@ -95,15 +60,22 @@ class MapBuilder:
 
     Args:
         default_domain: Of the peers' names, where the account sets none.
+        joined: What an earlier snapshot with the same peers has joined.
     """
 
-    def __init__(self, state: AccountState, fragments: Fragments, default_domain: str) -> None:
+    def __init__(
+        self, state: AccountState, fragments: Fragments, default_domain: str, joined: JoinedEntries | None = None
+    ) -> None:
         self.state = state
         self.reach = Reach(state)
-        self._fragments = fragments
+        self._fragments, self._default_domain = fragments, default_domain
         self._domain = state.account.settings.dns_domain or default_domain
-        self._joined: dict[tuple[int, int], tuple[Peers, Table, Joined]] = {}
-        self._joined_size = 0
+        self._joined = joined if joined is not None else JoinedEntries()
+
+    def following(self, state: AccountState, change: Change) -> Self:
+        """For the snapshot after a change; what is joined already stays joined where no peer changed."""
+        joined = None if change.peers else self._joined
+        return type(self)(state, self._fragments, self._default_domain, joined)
 
     def build(self, id: PeerID) -> BuiltMap:
         """A peer's map."""
@@ -124,15 +96,18 @@ class MapBuilder:
         records = self._fragments.records(self._domain, ipv6=profile.ipv6)
         ssh = ssh_access(self.state, peer, towards)
         settings = self._peer_config(peer, ssh)
-        zone = self._dns(records.entry(peer), self._entries(records, visible).without(id))
+        others, own = self._entries(records, visible).without(id), records.entry(peer)
+        auth = _ssh_auth(ssh)
         parts = (
             Part(field(2, settings)),
             remotes if len(remotes) else Part(number_field(4, 1)),
-            *zone,
+            *self._dns(own, others),
             *(rules if any(map(len, rules)) else (Part(number_field(9, 1)),)),
-            Part(number_field(11, 1) + field(13, _ssh_auth(ssh))),
+            Part(number_field(11, 1) + field(13, auth)),
         )
-        return BuiltMap(parts, settings)
+        sums = remotes.digest, others.digest, sum(part.digest for part in rules)
+        digest = hash((settings, own, auth, self._domain, self._forwarder_port, *sums))
+        return BuiltMap(parts, settings, digest)
 
     def peer_config(self, peer: Peer) -> bytes:
         """What a peer is told of itself; the same in login and map."""
@@ -168,24 +143,20 @@ class MapBuilder:
         return dns_forwarder_port(self.state)
 
     def _entries(self, table: Table, peers: Peers) -> Joined:
-        key = id(table), id(peers)
-        known = self._joined.get(key)
-        if known is None:
-            items: list[bytes] = []
-            places: dict[PeerID, tuple[int, int]] = {}
-            at = 0
-            for id_ in sorted(peers):  # equal sets give equal maps
-                peer = self.state.peers.get(id_)
-                if peer is not None:
-                    items.append(item := table.entry(peer))
-                    places[id_] = at, at + len(item)
-                    at += len(item)
-            if self._joined_size > MOST_JOINED:
-                self._joined.clear()
-                self._joined_size = 0
-            known = self._joined[key] = peers, table, Joined(b"".join(items), places)
-            self._joined_size += 2 * at
-        return known[2]
+        return self._joined.get(table, peers) or self._joined.keep(table, peers, self._join(table, peers))
+
+    def _join(self, table: Table, peers: Peers) -> Joined:
+        items: list[bytes] = []
+        places: dict[PeerID, tuple[int, int]] = {}
+        at = digest = 0
+        for id in sorted(peers):
+            peer = self.state.peers.get(id)
+            if peer is not None:
+                items.append(item := table.entry(peer))
+                places[id] = at, at + len(item)
+                at += len(item)
+                digest += hash(item)
+        return Joined(b"".join(items), places, digest)
 
 
 def _ssh_auth(ssh: SSHAccess) -> bytes:

@@ -89,7 +89,12 @@ async def _enrol(accounts: Accounts, request: Login) -> tuple[AccountState, Peer
     if found is None:
         raise NotFound("couldn't add peer: setup key is invalid")
     state, key = found
-    await accounts.change(state.account.id, lambda draft: enrol(draft, key, request))
+
+    def enrol_once(draft: Draft) -> None:
+        if accounts.find_peer(request.key) is None:  # else the same machine asked twice at once
+            enrol(draft, key, request)
+
+    await accounts.change(state.account.id, enrol_once)
     return _found(accounts, request.key)
 
 
