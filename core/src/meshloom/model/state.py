@@ -1,7 +1,9 @@
 """Everything of one account at one moment: what network maps are computed from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from functools import cached_property
+from typing import Any, Self
 
 import attrs
 
@@ -16,6 +18,42 @@ from meshloom.model.user import PersonalAccessToken, User
 
 ENTITIES: tuple[type, ...] = (Account, User, PersonalAccessToken, Group, Policy, SetupKey, Peer)
 """Every stored class; those referred to come before those that refer."""
+
+
+@attrs.frozen(eq=False)
+class Taken:
+    """What only one peer of an account may have: addresses, as numbers, and first labels of names."""
+
+    ips: AbstractSet[int]
+    ipv6s: AbstractSet[int]
+    labels: AbstractSet[str]
+
+    @classmethod
+    def by(cls, peers: Iterable[Peer]) -> Self:
+        """What these peers have."""
+        held = [_held(peer) for peer in peers]
+        return cls(*(frozenset(column) - {None} for column in zip(*held, strict=True)) if held else (frozenset(),) * 3)
+
+    def replaced(self, changes: Iterable[tuple[Peer | None, Peer | None]]) -> Self:
+        """With each first peer's things given back, and each second one's taken."""
+        held = [(_held(old), _held(new)) for old, new in changes]
+        held = [(old, new) for old, new in held if old != new]
+        if not held:
+            return self
+        columns = []
+        for place, column in enumerate((self.ips, self.ipv6s, self.labels)):
+            changed: set[Any] = set(column)
+            changed.difference_update(old[place] for old, _ in held)
+            changed.update(new[place] for _, new in held)
+            changed.discard(None)
+            columns.append(changed)
+        return type(self)(*columns)
+
+
+def _held(peer: Peer | None) -> tuple[int | None, int | None, str | None]:
+    if peer is None:
+        return None, None, None
+    return int(peer.ip), int(peer.ipv6) if peer.ipv6 else None, peer.dns_label
 
 
 @attrs.frozen(slots=False, eq=False)
@@ -48,3 +86,14 @@ class AccountState:
     def peer_by_key(self) -> Mapping[PublicKey, Peer]:
         """Peers by their public keys."""
         return {peer.key: peer for peer in self.peers.values()}
+
+    @cached_property
+    def taken(self) -> Taken:
+        """What no further peer may have."""
+        return Taken.by(self.peers.values())
+
+    def follow(self, before: Self, peers: Iterable[PeerID]) -> None:
+        """Take over what the snapshot before had worked out; ``peers`` are those that differ."""
+        if "taken" in before.__dict__:
+            changes = [(before.peers.get(id), self.peers.get(id)) for id in peers]
+            self.__dict__["taken"] = before.taken.replaced(changes)

@@ -9,6 +9,7 @@ import attrs
 
 from meshloom.model.account import Account
 from meshloom.model.group import Group
+from meshloom.model.ids import PeerID
 from meshloom.model.peer import Peer
 from meshloom.model.policy import Policy
 from meshloom.model.setup_key import SetupKey
@@ -51,6 +52,7 @@ class Draft:
         if self._state is None:
             changed: dict[str, Any] = {"account": self._account, **self._collections}
             self._state = attrs.evolve(self._before, **changed)
+            self._state.follow(self._before, [PeerID(id) for kind, id in self.written if kind is Peer])
         return self._state
 
     def put(self, entity: Any) -> None:

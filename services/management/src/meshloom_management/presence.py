@@ -90,8 +90,9 @@ class Presence:
                 await self._accounts.change(account, lambda draft, stale=stale: remove_stale(draft, stale))  # type: ignore[misc]
 
     def _put(self, draft: Draft, peers: dict[PeerID, str]) -> None:
+        known = draft.state.peers
         for id, address in peers.items():
-            peer = draft.state.peers.get(id)
+            peer = known.get(id)
             if peer is not None:
                 draft.put(
                     attrs.evolve(

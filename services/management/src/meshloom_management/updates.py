@@ -18,10 +18,11 @@ from meshloom_management.addresses import ServiceAddresses
 from meshloom_management.maps.builder import MapBuilder, config_only, netbird_config
 from meshloom_management.maps.fragments import Fragments
 
-PACE_PEER = 0.0002
-PACE_BYTE = 5e-9
-"""Seconds to the next round of updates for each peer and byte of the last, twice what building, sealing and sending
-take: a burst of changes costs a bounded share of CPU, and the first change of a quiet time goes out at once."""
+PACE_PEER = 0.0008
+PACE_BYTE = 2e-8
+"""Seconds to the next round of updates for each peer and byte of the last, some four times what building, sealing and
+sending take: a burst of changes costs a bounded share of CPU (a thousand peers that enrol into one mesh have a round
+every five seconds), and the first change of a quiet time goes out at once."""
 
 
 class Ended(Enum):

@@ -23,7 +23,7 @@ TRIES = 32
 A = TypeVar("A", IPv4Address, IPv6Address)
 
 
-def free_ipv4(settings: Settings, taken: AbstractSet[IPv4Address], entropy: Callable[[int], bytes]) -> IPv4Address:
+def free_ipv4(settings: Settings, taken: AbstractSet[int], entropy: Callable[[int], bytes]) -> IPv4Address:
     """An address that no peer has.
 
     Raises:
@@ -33,21 +33,21 @@ def free_ipv4(settings: Settings, taken: AbstractSet[IPv4Address], entropy: Call
     count = network.num_addresses - 1 - RESERVED_AT_END
     for _ in range(TRIES):
         address = network[1 + int.from_bytes(entropy(8)) % count]
-        if address not in taken:
+        if int(address) not in taken:
             return address
     for number in range(1, 1 + count):  # nearly full: look at each
-        if network[number] not in taken:
+        if int(network[number]) not in taken:
             return network[number]
     raise PreconditionFailed(f"the network range {network} has no address left: choose a larger one in the settings")
 
 
-def free_ipv6(settings: Settings, taken: AbstractSet[IPv6Address], entropy: Callable[[int], bytes]) -> IPv6Address:
+def free_ipv6(settings: Settings, taken: AbstractSet[int], entropy: Callable[[int], bytes]) -> IPv6Address:
     """An address that no peer has; of 64 random bits there always is one."""
     network = settings.network_range_v6
     size = 128 - network.prefixlen
     while True:
         number = int.from_bytes(entropy(16)) & ((1 << size) - 1)
-        if number > 1 and network[number] not in taken:
+        if number > 1 and int(network[number]) not in taken:
             return network[number]
 
 
@@ -62,20 +62,19 @@ def readdress(draft: Draft) -> None:
     """Give new addresses to the peers whose own are outside the account's ranges, or that shall (not) have one."""
     settings = draft.state.account.settings
     groups = draft.state.groups_of
-    taken = {peer.ip for peer in draft.state.peers.values()}
-    taken_v6 = {peer.ipv6 for peer in draft.state.peers.values() if peer.ipv6}
+    taken, taken_v6 = set(draft.state.taken.ips), set(draft.state.taken.ipv6s)
     changed: list[Peer] = []
     for peer in draft.state.peers.values():
         ip, ipv6 = peer.ip, peer.ipv6
         if ip not in settings.network_range:
             ip = free_ipv4(settings, taken, draft.entropy)
-            taken.add(ip)
+            taken.add(int(ip))
         own = groups.get(PeerID(peer.id), frozenset())
         if not wants_ipv6(draft.state, own, peer.meta.capabilities, peer.meta.flags.disable_ipv6):
             ipv6 = None
         elif ipv6 is None or ipv6 not in settings.network_range_v6:
             ipv6 = free_ipv6(settings, taken_v6, draft.entropy)
-            taken_v6.add(ipv6)
+            taken_v6.add(int(ipv6))
         if (ip, ipv6) != (peer.ip, peer.ipv6):
             changed.append(attrs.evolve(peer, ip=ip, ipv6=ipv6))
     for peer in changed:

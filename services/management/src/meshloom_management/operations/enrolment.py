@@ -114,11 +114,11 @@ def enrol(draft: Draft, key: SetupKey, request: Login) -> Peer:
     settings = state.account.settings
     id = PeerID(draft.new_id())
     joined = [state.all_group, *(state.groups[group] for group in current.auto_groups if group in state.groups)]
-    ip = free_ipv4(settings, {peer.ip for peer in state.peers.values()}, draft.entropy)
+    ip = free_ipv4(settings, state.taken.ips, draft.entropy)
     meta = request.meta
     ipv6 = None
     if wants_ipv6(state, {group.id for group in joined}, meta.capabilities, meta.flags.disable_ipv6):
-        ipv6 = free_ipv6(settings, {peer.ipv6 for peer in state.peers.values() if peer.ipv6}, draft.entropy)
+        ipv6 = free_ipv6(settings, state.taken.ipv6s, draft.entropy)
     name = meta.hostname or "peer"
     label = free_label(state, name, ip)
     if current.ephemeral and label == label_of(name):
@@ -188,8 +188,7 @@ def _with_ipv6(draft: Draft, peer: Peer) -> Peer:
         return attrs.evolve(peer, ipv6=None) if peer.ipv6 else peer
     if peer.ipv6:
         return peer
-    taken = {other.ipv6 for other in state.peers.values() if other.ipv6}
-    return attrs.evolve(peer, ipv6=free_ipv6(state.account.settings, taken, draft.entropy))
+    return attrs.evolve(peer, ipv6=free_ipv6(state.account.settings, state.taken.ipv6s, draft.entropy))
 
 
 def remove_stale(draft: Draft, ids: list[PeerID]) -> None:

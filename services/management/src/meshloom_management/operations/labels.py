@@ -31,7 +31,8 @@ def free_label(state: AccountState, name: str, ip: IPv4Address, besides: PeerID 
     Raises:
         InvalidArgument: No character of the name can be in a label.
     """
-    taken = {peer.dns_label for peer in state.peers.values() if peer.id != besides}
+    known = state.peers.get(besides) if besides is not None else None
+    taken = state.taken.labels - {known.dns_label} if known is not None else state.taken.labels
     label = label_of(name)
     if label not in taken:
         return label
