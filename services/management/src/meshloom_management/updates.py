@@ -18,6 +18,8 @@ from meshloom_management.addresses import ServiceAddresses
 from meshloom_management.maps.builder import MapBuilder, config_only, netbird_config
 from meshloom_management.maps.fragments import Fragments
 
+SMALL = 16
+"""Peers of a round that need not wait: what concerns a few is told them at once, whatever the others wait for."""
 PACE_PEER = 0.0008
 PACE_BYTE = 2e-8
 """Seconds to the next round of updates for each peer and byte of the last, some four times what building, sealing and
@@ -214,10 +216,10 @@ class Updates:
 
     def _release(self, round_: _Round) -> None:
         now = self._monotonic()
-        if not round_.waiting or now < round_.not_before:
+        if not round_.waiting or (now < round_.not_before and len(round_.waiting) > SMALL):
             return
         for peer in round_.waiting:
             if (stream := self._streams.get(peer)) is not None:
                 stream.notify()
-        round_.not_before = now + PACE_PEER * len(round_.waiting)
+        round_.not_before = max(now, round_.not_before) + PACE_PEER * len(round_.waiting)
         round_.waiting = set()
