@@ -1,0 +1,374 @@
+"""A management and a signal service that tests lead, tunnels in memory, and agents on all of them."""
+
+import asyncio
+import os
+from collections import deque
+from contextlib import asynccontextmanager
+
+import anyio
+import attrs
+import grpc
+import pytest
+
+from meshloom import Backend
+from meshloom.config import Chosen
+from meshloom.errors import TunnelError
+from meshloom.model.keys import PrivateKey, PublicKey
+from meshloom.protocol.seal import Box
+from meshloom.rpc import management_pb2 as pb
+from meshloom.rpc import signalexchange_pb2 as signal_pb
+from meshloom.rpc.management_pb2_grpc import ManagementServiceServicer, add_ManagementServiceServicer_to_server
+from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeServicer, add_SignalExchangeServicer_to_server
+from meshloom.tunnel import PeerStats, SharedPort, Tunnel, TunnelCapabilities, TunnelState
+from meshloom_agent.engine import Engine
+from meshloom_agent.files import AgentSettings, StateDir
+from meshloom_agent.report import Report
+
+SETUP_KEY = "11111111-2222-3333-4444-555555555555"
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+async def wait_for(condition, within=10.0):
+    with anyio.fail_after(within):
+        while not condition():
+            await anyio.sleep(0.005)
+
+
+@pytest.fixture
+def until():
+    """Waits until something holds."""
+    return wait_for
+
+
+class Server:
+    """One gRPC server that can go away and come back on its port."""
+
+    def __init__(self):
+        self.port = 0
+        self._server = None
+
+    async def start(self):
+        self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+        self.register(self._server)
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        await self._server.start()
+
+    async def stop(self):
+        if self._server is not None:
+            await self._server.stop(None)
+            self._server = None
+
+    @property
+    def target(self):
+        return f"127.0.0.1:{self.port}"
+
+
+class Management(Server, ManagementServiceServicer):
+    """Does what the protocol says, on accounts of one group; tests change ``maps`` and look at what came."""
+
+    def __init__(self, signal_target):
+        super().__init__()
+        self.key = PrivateKey.of(os.urandom(32))
+        self.signal_target = signal_target
+        self.peers, self.logins, self.streams, self.metas = {}, [], {}, []
+        self.serial = 0
+        self.refusal = None
+        self.seal_with = self.key
+
+    def register(self, server):
+        add_ManagementServiceServicer_to_server(self, server)
+
+    @property
+    def url(self):
+        return f"http://{self.target}"
+
+    async def GetServerKey(self, request, context):
+        return pb.ServerKeyResponse(key=self.key.public.text)
+
+    def opened(self, request, kind):
+        box = Box(self.key, PublicKey.parse(request.wgPubKey), os.urandom)
+        return kind.FromString(box.open(request.body))
+
+    def sealed(self, key, message):
+        box = Box(self.seal_with, PublicKey.parse(key), os.urandom)
+        return pb.EncryptedMessage(wgPubKey=self.key.public.text, body=box.seal(message.SerializeToString()))
+
+    async def Login(self, request, context):
+        login = self.opened(request, pb.LoginRequest)
+        self.logins.append(login)
+        if self.refusal is not None:
+            await context.abort(*self.refusal)
+        if request.wgPubKey not in self.peers:
+            if login.setupKey != SETUP_KEY:
+                await context.abort(grpc.StatusCode.PERMISSION_DENIED, "no peer auth method provided")
+            self.peers[request.wgPubKey] = f"100.64.0.{len(self.peers) + 1}"
+        response = pb.LoginResponse(peerConfig=self.config(request.wgPubKey))
+        response.netbirdConfig.signal.uri = self.signal_target
+        return self.sealed(request.wgPubKey, response)
+
+    def config(self, key):
+        return pb.PeerConfig(address=f"{self.peers[key]}/16", fqdn=f"peer{self.peers[key][-1]}.mesh.test")
+
+    def remote(self, key, *more):
+        return pb.RemotePeerConfig(
+            wgPubKey=key, allowedIps=[f"{self.peers[key]}/32", *more], fqdn=f"peer{self.peers[key][-1]}.mesh.test"
+        )
+
+    def full(self, key):
+        """The map in which everyone sees everyone."""
+        others = [self.remote(other) for other in self.peers if other != key]
+        return self.map_of(key, others)
+
+    def map_of(self, key, remotes, *, empty=None, serial=None):
+        made = pb.SyncResponse()
+        made.netbirdConfig.signal.uri = self.signal_target
+        made.NetworkMap.Serial = self.serial if serial is None else serial
+        made.NetworkMap.peerConfig.CopyFrom(self.config(key))
+        made.NetworkMap.remotePeers.extend(remotes)
+        made.NetworkMap.remotePeersIsEmpty = not remotes if empty is None else empty
+        return made
+
+    async def Sync(self, request, context):
+        self.metas.append(self.opened(request, pb.SyncRequest).meta)
+        key = request.wgPubKey
+        if key not in self.peers:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "peer is not registered")
+        updates = self.streams[key] = asyncio.Queue()
+        self.everyone()
+        while (update := await updates.get()) is not None:
+            yield self.sealed(key, update)
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "peer is not registered")
+
+    def everyone(self):
+        """Tell all who are connected."""
+        self.serial += 1
+        for key in self.streams:
+            self.tell(key, self.full(key))
+
+    def tell(self, key, update):
+        self.streams[key].put_nowait(update)
+
+    async def Logout(self, request, context):
+        if request.wgPubKey not in self.peers:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "peer not found")
+        del self.peers[request.wgPubKey]
+        return pb.Empty()
+
+
+class Signal(Server, SignalExchangeServicer):
+    """Forwards, and notes what it forwarded."""
+
+    def __init__(self):
+        super().__init__()
+        self.streams, self.sent = {}, []
+        self.registers = True
+
+    def register(self, server):
+        add_SignalExchangeServicer_to_server(self, server)
+
+    async def ConnectStream(self, request_iterator, context):
+        key = dict(context.invocation_metadata())["x-wiretrustee-peer-id"]
+        await context.send_initial_metadata((("x-wiretrustee-peer-registered", "1"),) if self.registers else ())
+        messages = self.streams[key] = asyncio.Queue()
+        while True:
+            yield await messages.get()
+
+    async def Send(self, request, context):
+        self.sent.append(request)
+        self.deliver(request)
+        return signal_pb.EncryptedMessage()
+
+    def deliver(self, message):
+        if message.remoteKey in self.streams:
+            self.streams[message.remoteKey].put_nowait(message)
+
+
+class Air:
+    """What carries the datagrams of tunnels in memory; hosts are interfaces here."""
+
+    def __init__(self):
+        self.tunnels = {}
+        self.taken = set()
+
+    def address(self, interface):
+        return f"192.0.2.{1 + int(interface[-1])}"
+
+
+class MemoryPort(SharedPort):
+    def __init__(self, air, tunnel):
+        self._air, self._tunnel = air, tunnel
+        self.waiting, self.news = deque(), anyio.Event()
+
+    def send(self, data, destination):
+        other = self._air.tunnels.get(destination)
+        if other is not None:
+            other.port.waiting.append((data, self._tunnel.address))
+            other.port.news.set()
+
+    async def receive(self):
+        while not self.waiting:
+            self.news = anyio.Event()
+            await self.news.wait()
+        return self.waiting.popleft()
+
+
+class MemoryTunnel(Tunnel):
+    """Keeps the state that it is told, and what it was told in between."""
+
+    def __init__(self, air, interface):
+        self.capabilities = TunnelCapabilities(kernel=False, ipv6_underlay=False)
+        self._air, self._interface, self._listen_port = air, interface, 0
+        self.port = MemoryPort(air, self)
+        self.state = TunnelState(PrivateKey.of(bytes(32)))
+        self.applied, self.stats = [], {}
+        self.lost = anyio.Event()
+
+    @property
+    def address(self):
+        return self._air.address(self._interface), self._listen_port
+
+    @property
+    def listen_port(self):
+        return self._listen_port
+
+    async def apply(self, state):
+        if state.listen_port in self._air.taken:
+            raise TunnelError(f"UDP port {state.listen_port} is taken")
+        self._listen_port = state.listen_port or 50000
+        self._air.tunnels[self.address] = self
+        self.state = state
+        self.applied.append(state)
+
+    async def observed(self):
+        return {key: self.stats.get(key, PeerStats()) for key in self.state.peers}
+
+    async def wait_lost(self):
+        await self.lost.wait()
+        return "the device is gone"
+
+
+@attrs.frozen
+class NoOptions:
+    pass
+
+
+@pytest.fixture
+def air():
+    return Air()
+
+
+@pytest.fixture
+def tunnels(air):
+    """The backend of tunnels in memory; ``opened`` has them by their interfaces, ``count`` says how often."""
+
+    @asynccontextmanager
+    async def open_memory(_options, context):
+        made = MemoryTunnel(air, context.interface)
+        opened[context.interface] = made
+        count[context.interface] = count.get(context.interface, 0) + 1
+        try:
+            yield made
+        finally:
+            air.tunnels.pop(made.address, None)
+            del opened[context.interface]
+
+    opened, count = {}, {}
+    chosen = Chosen(Backend("memory", NoOptions, open_memory), NoOptions())
+    return attrs.make_class("Tunnels", ["chosen", "opened", "count"])(chosen, opened, count)
+
+
+@pytest.fixture(autouse=True)
+def hosts(air, monkeypatch):
+    """Each agent is a host with one address; nobody looks at this machine's."""
+
+    async def host_addresses(besides, _excluded):
+        (interface,) = besides
+        return [air.address(interface)]
+
+    monkeypatch.setattr("meshloom_agent.engine.host_addresses", host_addresses)
+
+
+@pytest.fixture
+async def signal():
+    made = Signal()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def management(signal):
+    made = Management(signal.target)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+def settings(management):
+    """Of the agent with that number."""
+    return lambda number: AgentSettings(management_url=management.url, interface=f"test{number}")
+
+
+@attrs.define
+class Agent:
+    """One engine, running."""
+
+    files: StateDir
+    settings: AgentSettings
+    report: Report
+    engine: Engine
+    scope: anyio.CancelScope
+    tunnels: object
+    failure: BaseException | None = None
+
+    @property
+    def key(self):
+        return self.files.key().public
+
+    @property
+    def tunnel(self):
+        return self.tunnels.opened[self.settings.interface]
+
+    @property
+    def connected(self):
+        return self.engine._mesh.connected
+
+    def endpoint(self, other):
+        peer = self.tunnel.state.peers.get(other.key)
+        return peer.endpoint if peer else None
+
+
+@pytest.fixture
+async def agents(tmp_path, management, settings, tunnels):
+    """Starts engines; each is enrolled already."""
+
+    async with anyio.create_task_group() as tasks:
+
+        async def run(agent):
+            with agent.scope:
+                try:
+                    await agent.engine.run()
+                except* Exception as group:
+                    error = group
+                    while isinstance(error, BaseExceptionGroup):
+                        error = error.exceptions[0]
+                    agent.failure = error
+
+        def start(number, *, enrol=True, **changes):
+            files = StateDir(tmp_path / f"agent{number}")
+            if enrol:
+                management.peers.setdefault(files.key().public.text, f"100.64.0.{number + 1}")
+            report, made = Report(), attrs.evolve(settings(number), **changes)
+            agent = Agent(
+                files, made, report, Engine(files, made, tunnels.chosen, report), anyio.CancelScope(), tunnels
+            )
+            tasks.start_soon(run, agent)
+            return agent
+
+        yield start
+        tasks.cancel_scope.cancel()
