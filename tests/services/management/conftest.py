@@ -96,9 +96,19 @@ async def accounts(store, clock):
         yield opened
 
 
-@pytest.fixture
-async def account(accounts):
+async def begin(accounts):
     owner = await accounts.create(email="owner@example.test", name="Owner", password_hash="")
     made = OneAccount(accounts, owner.account_id)
     made.key = await made.make_key()
     return made
+
+
+@pytest.fixture
+def begin_account():
+    """Makes an account with a key, where a test opens the accounts itself."""
+    return begin
+
+
+@pytest.fixture
+async def account(accounts):
+    return await begin(accounts)

@@ -69,7 +69,10 @@ class Draft:
     def delete(self, kind: type[Any], id: str) -> None:
         """Remove it; what is not there is no error."""
         if self._own(kind).pop(id, None) is not None:
-            self.written[kind, id] = None
+            if id in getattr(self._before, COLLECTIONS[kind]):
+                self.written[kind, id] = None
+            else:
+                del self.written[kind, id]  # made and removed within the draft: the store never hears of it
             self._state = None
 
     def new_id(self) -> str:
