@@ -13,6 +13,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from weakref import WeakSet
 
 import attrs
 import uvicorn
@@ -47,14 +48,21 @@ class SharedTCPPort:
         self._waiting: dict[_Connection, None] = {}
         self._sources: dict[str, str] = {}
         self._pipes = 0
+        self._transports: WeakSet[asyncio.BaseTransport] = WeakSet()
 
     def connection(self) -> asyncio.Protocol:
         """The protocol of a new connection."""
         return _Connection(self)
 
+    def close(self) -> None:
+        """End all connections that are still open."""
+        for transport in list(self._transports):
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
+
     def address_of(self, peer: str) -> str:
-        """The address behind gRPC's name of a connection (``unix:PATH``); empty where it is not known."""
-        return self._sources.get(peer.removeprefix("unix:").strip("\0@"), "")
+        """The address behind gRPC's name of a connection (``unix-abstract:NAME``); empty where it is not known."""
+        return self._sources.get(peer.removeprefix("unix-abstract:"), "")
 
 
 class _Connection(asyncio.Protocol):
@@ -72,7 +80,8 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first bytes, for a while."""
         self._transport = transport  # type: ignore[assignment]
-        waiting = self._port._waiting  # noqa: SLF001 - the two are one
+        self._port._transports.add(transport)  # noqa: SLF001 - the two are one
+        waiting = self._port._waiting  # noqa: SLF001
         if self._port._pipes + len(waiting) >= self._port._limits.connections:  # noqa: SLF001
             self.abort()
             return
@@ -213,5 +222,6 @@ async def open_port(port: SharedTCPPort, listening: socket.socket, tls: ssl.SSLC
         yield
     finally:
         server.close()
+        port.close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(server.wait_closed(), 1)

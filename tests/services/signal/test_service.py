@@ -1,0 +1,123 @@
+"""The signal service as agents see it."""
+
+import anyio
+import grpc
+import pytest
+from prometheus_client import CollectorRegistry
+
+from meshloom.model.keys import PrivateKey
+from meshloom.rpc import signalexchange_pb2 as pb
+from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeStub
+from meshloom_front.grpc_server import open_grpc
+from meshloom_signal.service import LONGEST, PEER, QUEUE, REGISTERED, SignalService
+
+pytestmark = pytest.mark.anyio
+A, B = (PrivateKey.of(bytes([number]) * 32).public.text for number in (1, 2))
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def registry():
+    return CollectorRegistry()
+
+
+@pytest.fixture
+async def signal(tmp_path, registry):
+    service = SignalService(registry)
+    async with (
+        open_grpc([service.handlers()], tmp_path / "grpc", grace=0.1),
+        grpc.aio.insecure_channel(f"unix:{tmp_path}/grpc") as channel,
+    ):
+        yield SignalExchangeStub(channel), service
+
+
+async def stream(stub, key):
+    call = stub.ConnectStream(metadata=((PEER, key),))
+    with anyio.fail_after(5):
+        assert dict(await call.initial_metadata())[REGISTERED] == "1"
+    return call
+
+
+async def read(call):
+    with anyio.fail_after(5):
+        return await call.read()
+
+
+def message(sender, recipient, body=b"sealed"):
+    return pb.EncryptedMessage(key=sender, remoteKey=recipient, body=body)
+
+
+async def test_messages_reach_their_recipient_unchanged_and_in_order(signal):
+    stub, _ = signal
+    to_b = await stream(stub, B)
+    for number in range(20):
+        await stub.Send(message(A, B, bytes([number])))
+    assert [await read(to_b) for _ in range(20)] == [message(A, B, bytes([number])) for number in range(20)]
+
+
+async def test_a_message_to_oneself_comes_back(signal):
+    stub, _ = signal
+    to_a = await stream(stub, A)
+    await stub.Send(message(A, A))
+    assert (await read(to_a)).remoteKey == A
+
+
+async def test_a_message_for_an_absent_agent_is_dropped_and_counted(signal, registry):
+    stub, _ = signal
+    await stub.Send(message(A, B))
+    assert registry.get_sample_value("meshloom_signal_dropped_total", {"reason": "absent"}) == 1
+
+
+async def test_a_newer_stream_of_the_same_agent_takes_over(signal):
+    stub, _ = signal
+    old = await stream(stub, B)
+    new = await stream(stub, B)
+    assert await read(old) is grpc.aio.EOF
+    await stub.Send(message(A, B))
+    assert (await read(new)).key == A
+
+
+async def test_a_slow_reader_loses_the_oldest_and_holds_up_nobody(signal, registry):
+    _, service = signal
+    stub = signal[0]
+    await stream(stub, B)
+    to_a = await stream(stub, A)
+    big = bytes(LONGEST - 200)
+    for _ in range(3 * QUEUE):
+        await stub.Send(message(A, B, big))
+    await stub.Send(message(B, A))
+    assert (await read(to_a)).key == B
+    assert registry.get_sample_value("meshloom_signal_dropped_total", {"reason": "slow"}) > 0
+    assert service is not None
+
+
+@pytest.mark.parametrize("key", ["", "x", "A" * 44])
+async def test_a_stream_without_a_key_is_refused(signal, key):
+    stub, _ = signal
+    call = stub.ConnectStream(metadata=((PEER, key),))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call.read()
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_what_is_too_long_or_no_message_is_refused(signal, tmp_path):
+    stub, _ = signal
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Send(message(A, B, bytes(LONGEST)))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    async with grpc.aio.insecure_channel(f"unix:{tmp_path}/grpc") as channel:
+        raw = channel.unary_unary("/signalexchange.SignalExchange/Send")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await raw(b"\xff\xff\xff")
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_stopping_ends_the_streams(signal):
+    stub, service = signal
+    to_a = await stream(stub, A)
+    service.stop()
+    assert await read(to_a) is grpc.aio.EOF
