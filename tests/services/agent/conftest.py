@@ -34,7 +34,7 @@ def anyio_backend():
 
 async def wait_for(condition, within=10.0):
     with anyio.fail_after(within):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - conditions of any kind
             await anyio.sleep(0.005)
 
 
@@ -86,7 +86,7 @@ class Management(Server, ManagementServiceServicer):
     def url(self):
         return f"http://{self.target}"
 
-    async def GetServerKey(self, request, context):
+    async def GetServerKey(self, request, context):  # noqa: N802
         return pb.ServerKeyResponse(key=self.key.public.text)
 
     def opened(self, request, kind):
@@ -97,7 +97,7 @@ class Management(Server, ManagementServiceServicer):
         box = Box(self.seal_with, PublicKey.parse(key), os.urandom)
         return pb.EncryptedMessage(wgPubKey=self.key.public.text, body=box.seal(message.SerializeToString()))
 
-    async def Login(self, request, context):
+    async def Login(self, request, context):  # noqa: N802
         login = self.opened(request, pb.LoginRequest)
         self.logins.append(login)
         if self.refusal is not None:
@@ -132,7 +132,7 @@ class Management(Server, ManagementServiceServicer):
         made.NetworkMap.remotePeersIsEmpty = not remotes if empty is None else empty
         return made
 
-    async def Sync(self, request, context):
+    async def Sync(self, request, context):  # noqa: N802
         self.metas.append(self.opened(request, pb.SyncRequest).meta)
         key = request.wgPubKey
         if key not in self.peers:
@@ -152,7 +152,7 @@ class Management(Server, ManagementServiceServicer):
     def tell(self, key, update):
         self.streams[key].put_nowait(update)
 
-    async def Logout(self, request, context):
+    async def Logout(self, request, context):  # noqa: N802
         if request.wgPubKey not in self.peers:
             await context.abort(grpc.StatusCode.NOT_FOUND, "peer not found")
         del self.peers[request.wgPubKey]
@@ -170,14 +170,14 @@ class Signal(Server, SignalExchangeServicer):
     def register(self, server):
         add_SignalExchangeServicer_to_server(self, server)
 
-    async def ConnectStream(self, request_iterator, context):
+    async def ConnectStream(self, request_iterator, context):  # noqa: N802
         key = dict(context.invocation_metadata())["x-wiretrustee-peer-id"]
         await context.send_initial_metadata((("x-wiretrustee-peer-registered", "1"),) if self.registers else ())
         messages = self.streams[key] = asyncio.Queue()
         while True:
             yield await messages.get()
 
-    async def Send(self, request, context):
+    async def Send(self, request, context):  # noqa: N802
         self.sent.append(request)
         self.deliver(request)
         return signal_pb.EncryptedMessage()
@@ -353,7 +353,7 @@ async def agents(tmp_path, management, settings, tunnels):
             with agent.scope:
                 try:
                     await agent.engine.run()
-                except* Exception as group:
+                except* Exception as group:  # noqa: BLE001 - tests look at it
                     error = group
                     while isinstance(error, BaseExceptionGroup):
                         error = error.exceptions[0]

@@ -114,15 +114,15 @@ async def test_ipv6_of_the_mesh_is_left_out_where_it_is_not_wanted(agents, manag
 
 
 async def test_a_start_without_management_uses_the_last_map(pair, management, signal, agents, until):
-    one, two = pair
+    one, _ = pair
     await until(lambda: one.files.last_map() is not None)
     one.scope.cancel()
+    await until(lambda: "test0" not in one.tunnels.opened)
     await management.stop()
     again = agents(0)
-    await until(lambda: again.settings.interface in again.tunnels.opened and again.report.signal.connected)
-    await until(lambda: again.connected, 20)
+    await until(lambda: again.connected)
+    await until(lambda: "management" in again.report.waiting_for)
     assert again.report.state == "Connecting"
-    assert "management" in again.report.waiting_for
     await management.start()
     await until(lambda: again.report.state == CONNECTED, 20)
 
