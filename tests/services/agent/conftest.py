@@ -34,7 +34,7 @@ def anyio_backend():
 
 async def wait_for(condition, within=10.0):
     with anyio.fail_after(within):
-        while not condition():  # noqa: ASYNC110 - conditions of any kind
+        while not condition():
             await anyio.sleep(0.005)
 
 
@@ -86,7 +86,7 @@ class Management(Server, ManagementServiceServicer):
     def url(self):
         return f"http://{self.target}"
 
-    async def GetServerKey(self, request, context):  # noqa: N802
+    async def GetServerKey(self, request, context):
         return pb.ServerKeyResponse(key=self.key.public.text)
 
     def opened(self, request, kind):
@@ -97,7 +97,7 @@ class Management(Server, ManagementServiceServicer):
         box = Box(self.seal_with, PublicKey.parse(key), os.urandom)
         return pb.EncryptedMessage(wgPubKey=self.key.public.text, body=box.seal(message.SerializeToString()))
 
-    async def Login(self, request, context):  # noqa: N802
+    async def Login(self, request, context):
         login = self.opened(request, pb.LoginRequest)
         self.logins.append(login)
         if self.refusal is not None:
@@ -132,7 +132,7 @@ class Management(Server, ManagementServiceServicer):
         made.NetworkMap.remotePeersIsEmpty = not remotes if empty is None else empty
         return made
 
-    async def Sync(self, request, context):  # noqa: N802
+    async def Sync(self, request, context):
         self.metas.append(self.opened(request, pb.SyncRequest).meta)
         key = request.wgPubKey
         if key not in self.peers:
@@ -152,7 +152,7 @@ class Management(Server, ManagementServiceServicer):
     def tell(self, key, update):
         self.streams[key].put_nowait(update)
 
-    async def Logout(self, request, context):  # noqa: N802
+    async def Logout(self, request, context):
         if request.wgPubKey not in self.peers:
             await context.abort(grpc.StatusCode.NOT_FOUND, "peer not found")
         del self.peers[request.wgPubKey]
@@ -170,14 +170,14 @@ class Signal(Server, SignalExchangeServicer):
     def register(self, server):
         add_SignalExchangeServicer_to_server(self, server)
 
-    async def ConnectStream(self, request_iterator, context):  # noqa: N802
+    async def ConnectStream(self, request_iterator, context):
         key = dict(context.invocation_metadata())["x-wiretrustee-peer-id"]
         await context.send_initial_metadata((("x-wiretrustee-peer-registered", "1"),) if self.registers else ())
         messages = self.streams[key] = asyncio.Queue()
         while True:
             yield await messages.get()
 
-    async def Send(self, request, context):  # noqa: N802
+    async def Send(self, request, context):
         self.sent.append(request)
         self.deliver(request)
         return signal_pb.EncryptedMessage()

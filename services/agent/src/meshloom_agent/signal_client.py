@@ -136,9 +136,10 @@ class SignalClient:
             if quiet < SILENCE:
                 await anyio.sleep(SILENCE - quiet)
                 continue
+            asked = anyio.current_time()
             await self.send(SignalMessage(SignalKind.HEARTBEAT, self._public))
             await anyio.sleep(ANSWER_WITHIN)
-            if anyio.current_time() - self._heard > SILENCE:
+            if self._heard < asked:
                 _log.warning("the signal stream is silent: opening it anew")
                 scope.cancel()
 

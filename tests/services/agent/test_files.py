@@ -1,0 +1,129 @@
+"""The agent's files: whole or not at all, for root alone, and never a reason not to start."""
+
+import errno
+import os
+import stat
+
+import pytest
+
+from meshloom.errors import ConfigError
+from meshloom.rpc import management_pb2 as pb
+from meshloom_agent.files import AgentSettings, StateDir, StateError
+
+SETTINGS = AgentSettings(management_url="http://192.0.2.1", port=4000, excluded_interfaces=("br",), up=True)
+MAP = pb.SyncResponse(NetworkMap=pb.NetworkMap(Serial=7)).SerializeToString()
+
+
+@pytest.fixture
+def files(tmp_path):
+    return StateDir(tmp_path / "state")
+
+
+def test_what_is_kept_is_there_after_a_restart(files):
+    key, ssh = files.key(), files.ssh_key()
+    files.keep_settings(SETTINGS)
+    files.keep_map(MAP)
+    again = StateDir(files.path)
+    assert again.key() == key
+    assert again.ssh_key() == ssh
+    assert again.settings() == SETTINGS
+    assert again.last_map().NetworkMap.Serial == 7
+    again.forget_map()
+    assert again.last_map() is None
+
+
+def test_all_of_it_is_for_root_alone(files):
+    files.key()
+    files.ssh_key()
+    files.keep_settings(SETTINGS)
+    files.keep_map(MAP)
+    files.keep_preshared_key(files.key().reveal())
+    assert stat.S_IMODE(files.path.stat().st_mode) == 0o700
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in files.path.iterdir()}
+    assert set(modes) == {"private.key", "ssh.pub", "settings.json", "map", "preshared.key"}
+    assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.parametrize("name", ["private.key", "settings.json", "map", "preshared.key"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{}broken", b"[1]", b"meshloom map 1\nand then nothing"])
+def test_a_broken_file_is_moved_aside_and_named_in_the_log(files, caplog, name, content):
+    if (name, content) == ("preshared.key", b""):
+        pytest.skip("says that there is none")
+    (files.path / name).write_bytes(content)
+    files.key()
+    assert files.settings() == AgentSettings()
+    assert files.last_map() is None
+    assert files.preshared_key() is None
+    assert (files.path / f"{name}.broken").read_bytes() == content
+    assert str(files.path / name) in caplog.text
+
+
+@pytest.mark.parametrize("content", ['{"port": "many"}', '{"up": 1}', '{"excluded_interfaces": "br"}', '{"mtu": null}'])
+def test_settings_of_wrong_types_are_broken(files, content):
+    (files.path / "settings.json").write_text(content)
+    assert files.settings() == AgentSettings()
+    assert (files.path / "settings.json.broken").exists()
+
+
+def test_settings_of_another_version_are_read_as_far_as_they_are_known(files):
+    (files.path / "settings.json").write_text('{"port": 4000, "colour": "blue"}')
+    assert files.settings() == AgentSettings(port=4000)
+
+
+def test_every_cut_of_a_map_is_noticed(files):
+    files.keep_map(MAP)
+    whole = (files.path / "map").read_bytes()
+    for length in range(len(whole)):
+        (files.path / "map").write_bytes(whole[:length])
+        assert files.last_map() is None
+    (files.path / "map").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert files.last_map() is None
+
+
+def full(_descriptor):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_leaves_what_was_there(files, monkeypatch, caplog):
+    files.keep_settings(SETTINGS)
+    files.keep_map(MAP)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StateError, match="No space left"):
+        files.keep_settings(AgentSettings())
+    files.keep_map(b"")
+    assert "No space left" in caplog.text
+    assert files.settings() == SETTINGS
+    assert files.last_map().NetworkMap.Serial == 7
+    assert not list(files.path.glob("*.new"))
+
+
+def test_what_a_killed_agent_left_half_written_is_replaced(files):
+    draft = files.path / "settings.json.new"
+    draft.write_text("half")
+    draft.chmod(0o644)
+    files.keep_settings(SETTINGS)
+    assert files.settings() == SETTINGS
+    assert stat.S_IMODE((files.path / "settings.json").stat().st_mode) == 0o600
+
+
+def test_two_agents_do_not_share_a_folder(files):
+    with files.held(), pytest.raises(ConfigError, match="another agent runs there"), StateDir(files.path).held():
+        pass
+    with StateDir(files.path).held():
+        pass
+
+
+def test_a_folder_that_cannot_be_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="--state-dir"):
+        StateDir(tmp_path / "file")
+
+
+def test_what_is_no_preshared_key_is_refused_without_repeating_it(files):
+    with pytest.raises(ConfigError, match="--preshared-key") as caught:
+        files.keep_preshared_key("my-secret")
+    assert "my-secret" not in str(caught.value)
+    files.keep_preshared_key(files.key().reveal())
+    assert files.preshared_key().raw == files.key().raw
+    files.keep_preshared_key("")
+    assert files.preshared_key() is None
