@@ -1,10 +1,12 @@
 """The pytest plugin: names the backends that the shipped contract suites are run on.
 
-``pytest --pyargs meshloom.testing.contracts --meshloom-store NAME`` runs the store's suite on an installed backend. It is
-loaded into every pytest run where core is installed, so it imports nothing but pytest.
+``pytest --pyargs meshloom.testing.contracts --meshloom-store NAME`` runs the store's suite on an installed backend.
+This module is loaded into every pytest run where core is installed, so it imports nothing but pytest.
 """
 
 import pytest
+
+pytest.register_assert_rewrite("meshloom.testing.contracts")
 
 KINDS = ("bus", "store", "tunnel")
 

@@ -1,0 +1,63 @@
+"""The how-to's plugin, made from its text, works as an outside distribution."""
+
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs" / "how-to" / "write-a-plugin.md").read_text()
+SELECT = """
+from pathlib import Path
+from meshloom.inventory import describe_offers, offers
+from meshloom.plugins import Plugins
+from meshloom.service import read_setup
+import attrs
+@attrs.frozen
+class Nothing: pass
+chosen = read_setup(Nothing, ("bus",), Path("config.toml"), environment={}).chosen["bus"]
+print(chosen.backend.name, chosen.options.first)
+print(describe_offers(offers(Plugins())))
+"""
+
+
+def run(*argv, cwd):
+    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_plugin_of_a_third_party(tmp_path):
+    for name, content in re.findall(r"```\w+\n# file: (\S+)\n(.*?)```", TEXT, re.DOTALL):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    run(sys.executable, "-m", "venv", "--without-pip", "fresh", cwd=tmp_path)
+    python = str(tmp_path / "fresh" / "bin" / "python")
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
+    # Meshloom and what it needs come from here; the plugin is built and installed into the fresh environment alone.
+    (site / "meshloom.pth").write_text(
+        "\n".join(
+            [
+                sysconfig.get_path("purelib"),
+                *map(str, ROOT.glob("[cps]*/**/src")),
+                *map(str, ROOT.glob("libraries/*/src")),
+            ]
+        )
+    )
+    options = ("--no-deps", "--no-build-isolation", "--no-index", "--target", str(site), "--quiet")
+    run(sys.executable, "-m", "pip", "install", *options, ".", cwd=tmp_path)
+
+    said = run(python, "-c", SELECT, cwd=tmp_path)
+    assert said.startswith("counting 100\n")
+    assert re.search(r"bus\s+counting\s+yes", said)
+
+    command = re.search(r"```sh\npytest (.*?)\n```", TEXT)[1].split()
+    report = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *command, cwd=tmp_path)
+    assert " passed" in report
+    assert "failed" not in report
