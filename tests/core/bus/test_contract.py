@@ -7,6 +7,9 @@ from meshloom.bus import BusContext
 from meshloom.testing.contracts.bus import BusContract
 
 
+pytestmark = pytest.mark.anyio
+
+
 class TestLocalBus(BusContract):
     @pytest.fixture
     def anyio_backend(self):
