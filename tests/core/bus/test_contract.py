@@ -6,7 +6,6 @@ from meshloom import local_bus
 from meshloom.bus import BusContext
 from meshloom.testing.contracts.bus import BusContract
 
-
 pytestmark = pytest.mark.anyio
 
 
