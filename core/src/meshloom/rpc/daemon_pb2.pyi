@@ -269,7 +269,7 @@ class GetConfigResponse(_message.Message):
     def __init__(self, managementUrl: _Optional[str] = ..., configFile: _Optional[str] = ..., logFile: _Optional[str] = ..., preSharedKey: _Optional[str] = ..., adminURL: _Optional[str] = ..., interfaceName: _Optional[str] = ..., wireguardPort: _Optional[int] = ..., mtu: _Optional[int] = ..., disableAutoConnect: _Optional[bool] = ..., serverSSHAllowed: _Optional[bool] = ..., rosenpassEnabled: _Optional[bool] = ..., rosenpassPermissive: _Optional[bool] = ..., disable_notifications: _Optional[bool] = ..., lazyConnectionEnabled: _Optional[bool] = ..., blockInbound: _Optional[bool] = ..., networkMonitor: _Optional[bool] = ..., disable_dns: _Optional[bool] = ..., disable_client_routes: _Optional[bool] = ..., disable_server_routes: _Optional[bool] = ..., block_lan_access: _Optional[bool] = ..., enableSSHRoot: _Optional[bool] = ..., enableSSHSFTP: _Optional[bool] = ..., enableSSHLocalPortForwarding: _Optional[bool] = ..., enableSSHRemotePortForwarding: _Optional[bool] = ..., disableSSHAuth: _Optional[bool] = ..., sshJWTCacheTTL: _Optional[int] = ..., disable_ipv6: _Optional[bool] = ..., mDMManagedFields: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PeerState(_message.Message):
-    __slots__ = ("IP", "pubKey", "connStatus", "connStatusUpdate", "relayed", "localIceCandidateType", "remoteIceCandidateType", "fqdn", "localIceCandidateEndpoint", "remoteIceCandidateEndpoint", "lastWireguardHandshake", "bytesRx", "bytesTx", "rosenpassEnabled", "networks", "latency", "relayAddress", "sshHostKey", "ipv6")
+    __slots__ = ("IP", "pubKey", "connStatus", "connStatusUpdate", "relayed", "localIceCandidateType", "remoteIceCandidateType", "fqdn", "localIceCandidateEndpoint", "remoteIceCandidateEndpoint", "lastWireguardHandshake", "bytesRx", "bytesTx", "rosenpassEnabled", "networks", "latency", "relayAddress", "sshHostKey", "ipv6", "reason")
     IP_FIELD_NUMBER: _ClassVar[int]
     PUBKEY_FIELD_NUMBER: _ClassVar[int]
     CONNSTATUS_FIELD_NUMBER: _ClassVar[int]
@@ -289,6 +289,7 @@ class PeerState(_message.Message):
     RELAYADDRESS_FIELD_NUMBER: _ClassVar[int]
     SSHHOSTKEY_FIELD_NUMBER: _ClassVar[int]
     IPV6_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     IP: str
     pubKey: str
     connStatus: str
@@ -308,7 +309,8 @@ class PeerState(_message.Message):
     relayAddress: str
     sshHostKey: bytes
     ipv6: str
-    def __init__(self, IP: _Optional[str] = ..., pubKey: _Optional[str] = ..., connStatus: _Optional[str] = ..., connStatusUpdate: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., relayed: _Optional[bool] = ..., localIceCandidateType: _Optional[str] = ..., remoteIceCandidateType: _Optional[str] = ..., fqdn: _Optional[str] = ..., localIceCandidateEndpoint: _Optional[str] = ..., remoteIceCandidateEndpoint: _Optional[str] = ..., lastWireguardHandshake: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., bytesRx: _Optional[int] = ..., bytesTx: _Optional[int] = ..., rosenpassEnabled: _Optional[bool] = ..., networks: _Optional[_Iterable[str]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., relayAddress: _Optional[str] = ..., sshHostKey: _Optional[bytes] = ..., ipv6: _Optional[str] = ...) -> None: ...
+    reason: str
+    def __init__(self, IP: _Optional[str] = ..., pubKey: _Optional[str] = ..., connStatus: _Optional[str] = ..., connStatusUpdate: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., relayed: _Optional[bool] = ..., localIceCandidateType: _Optional[str] = ..., remoteIceCandidateType: _Optional[str] = ..., fqdn: _Optional[str] = ..., localIceCandidateEndpoint: _Optional[str] = ..., remoteIceCandidateEndpoint: _Optional[str] = ..., lastWireguardHandshake: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., bytesRx: _Optional[int] = ..., bytesTx: _Optional[int] = ..., rosenpassEnabled: _Optional[bool] = ..., networks: _Optional[_Iterable[str]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., relayAddress: _Optional[str] = ..., sshHostKey: _Optional[bytes] = ..., ipv6: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class LocalPeerState(_message.Message):
     __slots__ = ("IP", "pubKey", "kernelInterface", "fqdn", "rosenpassEnabled", "rosenpassPermissive", "networks", "ipv6", "wgPort")

@@ -4,7 +4,6 @@ import grp
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ from meshloom_agent.management_client import LoginDenied, ManagementUnreachable
 from meshloom_agent.report import PeerReport
 
 UP_WITHIN = 50.0
+STATUS_EVERY = 1.0
+"""Seconds between two looks for those who are told of changes."""
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -69,6 +70,34 @@ class DaemonService(DaemonServiceServicer):
 
     async def Status(self, request: pb.StatusRequest, _context: Context) -> pb.StatusResponse:  # noqa: N802
         """How it is now."""
+        return await self._status(request)
+
+    async def SubscribeStatus(  # noqa: N802
+        self, request: pb.StatusRequest, _context: Context
+    ) -> AsyncIterator[pb.StatusResponse]:
+        """How it is now, and again whenever that has changed."""
+        last = None
+        while True:
+            status = await self._status(request)
+            if status != last:
+                yield status
+                last = status
+            await anyio.sleep(STATUS_EVERY)
+
+    async def GetConfig(self, _request: pb.GetConfigRequest, _context: Context) -> pb.GetConfigResponse:  # noqa: N802
+        """The settings; no secret is among them."""
+        settings = self._daemon.settings
+        return pb.GetConfigResponse(
+            managementUrl=settings.management_url,
+            configFile=str(self._daemon.files.path),
+            interfaceName=settings.interface,
+            wireguardPort=settings.port,
+            mtu=settings.mtu,
+            networkMonitor=True,
+            disable_ipv6=not settings.ipv6,
+        )
+
+    async def _status(self, request: pb.StatusRequest) -> pb.StatusResponse:
         report = self._daemon.report
         response = pb.StatusResponse(status=report.state, daemonVersion=__version__)
         if request.getFullPeerStatus:
@@ -89,7 +118,6 @@ class DaemonService(DaemonServiceServicer):
                 event = full.events.add(category=pb.SystemEvent.CONNECTIVITY, message=report.waiting_for)
                 event.severity = pb.SystemEvent.ERROR if self._daemon.failure else pb.SystemEvent.INFO
                 event.userMessage = self._daemon.failure or f"waiting for {report.waiting_for}"
-                event.timestamp.FromDatetime(datetime.now(UTC))
         return response
 
 
@@ -130,7 +158,7 @@ def peer_state(peer: PeerReport) -> pb.PeerState:
         remoteIceCandidateEndpoint=_address(path.remote_address),
         bytesRx=peer.stats.rx_bytes,
         bytesTx=peer.stats.tx_bytes,
-        relayAddress=path.reason,
+        reason=path.reason,
     )
     for network in peer.remote.allowed_ips:
         if network.version == 4 and not state.IP:

@@ -188,7 +188,7 @@ def status(daemon_addr: str, *, detail: bool, as_json: bool, as_yaml: bool, only
         click.echo("This machine is not known to the server. Join with: meshloom up --setup-key KEY")
         sys.exit(LOGIN_NEEDED)
     else:
-        reasons = {peer.fqdn: peer.relayAddress for peer in answer.fullStatus.peers if peer.connStatus != "Connected"}
+        reasons = {peer.fqdn: peer.reason for peer in answer.fullStatus.peers if peer.connStatus != "Connected"}
         click.echo(render.as_text(content, reasons, detail=detail))
 
 
