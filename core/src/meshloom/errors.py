@@ -14,6 +14,7 @@
     │   ├── Conflict                the write breaks a constraint (unique, foreign key)
     │   └── StoreUnavailable        the store cannot be reached or written: disk full, locked, gone
     ├── TunnelError                 the WireGuard device cannot be made or changed
+    ├── TransportError              a relay cannot be reached by a transport
     └── BusError                    another instance cannot be told
 
 Data are attributes; ``str()`` is a sentence that names the key or thing, the value and what to do.
@@ -103,6 +104,10 @@ class StoreUnavailable(StoreError):
 
 class TunnelError(MeshError):
     """The WireGuard device cannot be made, taken over or changed."""
+
+
+class TransportError(MeshError):
+    """A relay cannot be reached by a transport: no route, refused, a certificate that is not trusted."""
 
 
 class BusError(MeshError):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from meshloom.backend import Backend
     from meshloom.bus import Bus, BusContext
     from meshloom.store import Store, StoreContext
+    from meshloom.transport import Transport, TransportContext
     from meshloom.tunnel import Tunnel, TunnelContext
 
 PROJECT = "meshloom"
@@ -34,3 +35,8 @@ def meshloom_stores() -> "Iterable[Backend[StoreContext, Store]]":  # type: igno
 @hookspec
 def meshloom_buses() -> "Iterable[Backend[BusContext, Bus]]":  # type: ignore[empty-body]
     """Offer bus backends: how instances of one service tell each other (contract: :class:`meshloom.bus.Bus`)."""
+
+
+@hookspec
+def meshloom_transports() -> "Iterable[Backend[TransportContext, Transport]]":  # type: ignore[empty-body]
+    """Offer transport backends: what carries relay messages (contract: :class:`meshloom.transport.Transport`)."""

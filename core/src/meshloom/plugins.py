@@ -15,6 +15,7 @@ from meshloom.backend import AUTO, Backend, Backends
 from meshloom.bus import Bus, BusContext
 from meshloom.errors import ConfigError, PluginError
 from meshloom.store import Store, StoreContext
+from meshloom.transport import Transport, TransportContext
 from meshloom.tunnel import Tunnel, TunnelContext
 
 ENTRY_POINTS = "meshloom"
@@ -74,9 +75,18 @@ class Plugins:
         """The buses on offer."""
         return Backends("bus", self._offers("meshloom_buses"))
 
+    def transports(self) -> Backends[TransportContext, Transport]:
+        """What can carry relay messages."""
+        return Backends("transport", self._offers("meshloom_transports"))
+
     def kinds(self) -> dict[str, Backends[Any, Any]]:
         """The backends of every kind."""
-        return {"tunnel": self.tunnels(), "store": self.stores(), "bus": self.buses()}
+        return {
+            "tunnel": self.tunnels(),
+            "store": self.stores(),
+            "bus": self.buses(),
+            "transport": self.transports(),
+        }
 
     def names(self) -> list[str]:
         """Names of the loaded plugins."""

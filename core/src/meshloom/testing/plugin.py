@@ -8,7 +8,7 @@ import pytest
 
 pytest.register_assert_rewrite("meshloom.testing.contracts")
 
-KINDS = ("bus", "store", "tunnel")
+KINDS = ("bus", "store", "transport", "tunnel")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

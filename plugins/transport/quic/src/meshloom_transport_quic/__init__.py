@@ -1,0 +1,1 @@
+"""Relay messages in QUIC datagrams (RFC 9221), on the aioquic library."""

@@ -1,0 +1,1 @@
+"""Relay messages over WebSocket, on the websockets library."""

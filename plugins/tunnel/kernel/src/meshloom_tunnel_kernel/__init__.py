@@ -1,0 +1,1 @@
+"""WireGuard in the kernel, configured over netlink."""

@@ -1,0 +1,1 @@
+"""Forwards messages between peers that have no direct path."""
