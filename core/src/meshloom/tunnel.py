@@ -115,6 +115,30 @@ class SharedPort(ABC):
         """
 
 
+class Carrier(ABC):
+    """A path that the agent carries itself, such as through a relay; to WireGuard an endpoint like any other.
+
+    Attributes:
+        endpoint: What the peer's endpoint is to be set to for its packets to go this way.
+    """
+
+    endpoint: Address
+
+    @abstractmethod
+    def deliver(self, packet: bytes | bytearray | memoryview, source: Address | None = None) -> None:
+        """Hand WireGuard a packet of the peer, without waiting; what it has no room for is lost.
+
+        Args:
+            packet: A whole datagram of WireGuard's.
+            source: The peer's endpoint where it is another one by now: WireGuard follows the source of what it
+                receives, and must not return to this path.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Carry no more; closing twice is no error."""
+
+
 class Tunnel(ABC):
     """One WireGuard device, up from entering the backend until leaving it."""
 
