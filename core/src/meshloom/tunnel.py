@@ -139,6 +139,18 @@ class Carrier(ABC):
         """Carry no more; closing twice is no error."""
 
 
+class Doorbell(ABC):
+    """Endpoints for peers that have no path yet: the first packet that WireGuard has for one of them rings."""
+
+    @abstractmethod
+    def endpoint(self, number: int) -> Address:
+        """What to set the endpoint of the peer to that the agent knows by this number, from 0 to 2**22 - 1."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ring no more; closing twice is no error."""
+
+
 class Tunnel(ABC):
     """One WireGuard device, up from entering the backend until leaving it."""
 
