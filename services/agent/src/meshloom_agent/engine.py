@@ -324,10 +324,6 @@ class Engine:
         old = self._peers_cache[1]
         made: dict[PublicKey, TunnelPeer] = {}
         for key, endpoint in self._mesh.endpoints.items():
-            if endpoint is None and self._public.text > key.text:
-                # The side that begins is not told of the peer before there is a path: WireGuard would try a handshake
-                # into nowhere, and then not again for 5 s. The other side has to be ready for it.
-                continue
             remote = self._mesh.peers[key]
             before = old.get(key)
             if before is not None and before.endpoint == endpoint and self._peers_cache[0].get(key) is remote:

@@ -223,7 +223,8 @@ class PeerConnection:
         self._begin(message.credentials, now)
 
     def _begin(self, remote: Credentials, now: float) -> None:
-        self.reason = "looking for a direct path"
+        if self.reason != NEEDS_RELAY:
+            self.reason = "looking for a direct path"
         self._agent = IceAgent(
             controlling=self.controlling,
             local=self._credentials,

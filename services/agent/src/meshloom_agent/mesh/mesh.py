@@ -41,6 +41,11 @@ class Mesh:
         self.options = options or MeshOptions()
         self.peers: dict[PublicKey, RemotePeer] = {}
         self.endpoints: dict[PublicKey, Address | None] = {}
+        """The peers that WireGuard shall have, and where they are; None for one that must be waited for.
+
+        The side that begins is not to have the peer before there is a path: WireGuard would try a handshake into
+        nowhere, and then not again for 5 s. The other side has to be ready for that handshake.
+        """
         self.endpoints_changed = False
         self._own, self._entropy = own, entropy
         self._connections: dict[PublicKey, PeerConnection] = {}
@@ -199,8 +204,6 @@ class Mesh:
         self._connections[key] = connection
         self._by_ufrag[connection.ufrag.encode()] = connection
         self._by_token[token] = connection
-        self.endpoints[key] = None
-        self.endpoints_changed = True
         connection.set_local(self._candidates, self._listen_port, now, moved=False)
         connection.signal_ready(self._signal_ready, now)
         self._drain(connection)
@@ -211,7 +214,10 @@ class Mesh:
         self._signals += connection.signals
         connection.signals = []
         key = connection.other
-        if self.endpoints.get(key) != connection.endpoint:
+        if connection.endpoint is None and connection.controlling:
+            if self.endpoints.pop(key, None) is not None:
+                self.endpoints_changed = True
+        elif key not in self.endpoints or self.endpoints[key] != connection.endpoint:
             self.endpoints[key] = connection.endpoint
             self.endpoints_changed = True
         due = connection.deadline()
