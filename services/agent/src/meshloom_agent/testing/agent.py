@@ -1,0 +1,202 @@
+"""One agent on a simulated host: what ``meshloom_agent.engine`` is to the real world, in virtual time."""
+
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_network
+
+import attrs
+
+from meshloom.model.keys import PublicKey
+from meshloom.protocol.signal import SignalMessage
+from meshloom.protocol.stun import MAGIC_COOKIE, Address
+from meshloom.testing.lab import Exchange, Host, Lab, SimulatedWireGuard, UdpPort
+from meshloom.testing.lab.wireguard import WireGuardPeer
+from meshloom_agent.mesh import Mesh, MeshOptions, PathStatus, RemotePeer
+
+PORT = 51820
+KEEPALIVE = 25.0
+LOOK_EVERY = 30.0
+NOTICE = 0.05
+"""Seconds from a change of addresses to the agent's knowing it."""
+
+PING, PONG = b"ping", b"pong"
+
+
+class SimulatedAgent:
+    """An agent that can be started, crashed and moved.
+
+    Args:
+        number: Makes its key and its overlay address.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        exchange: Exchange[PublicKey, SignalMessage],
+        host: Host,
+        *,
+        number: int,
+        stuns: Sequence[Address],
+        options: MeshOptions | None = None,
+    ) -> None:
+        self.key = PublicKey.of(lab.random.randbytes(32))
+        self.host, self.number, self.stuns = host, number, list(stuns)
+        self.known: dict[PublicKey, int] = {}
+        """The peers of its network map, and their numbers."""
+        self.answered: dict[PublicKey, float] = {}
+        """When each peer last answered a ping."""
+        self.after_each_step: Callable[[SimulatedAgent], None] = lambda _: None
+        self._lab, self._exchange, self._options = lab, exchange, options
+        self._runs = 0
+        self._wake: float | None = None
+        self._port: UdpPort | None = None
+        self.mesh = Mesh(self.key, lab.random.randbytes, options)
+        self.wireguard = self._new_wireguard()
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not crashed since."""
+        return self._port is not None
+
+    def start(self) -> None:
+        """With its key and its last map, and no other memory."""
+        self._runs += 1
+        self._wake = None
+        self.mesh = Mesh(self.key, self._lab.random.randbytes, self._options)
+        self.wireguard = self._new_wireguard()
+        self._port = self.host.bind(PORT, self._receive)
+        self.mesh.set_overlay([ip_network("100.64.0.0/10")])
+        self._apply_map()
+        self.mesh.set_local(self.host.addresses, PORT, self._now)
+        self.mesh.set_servers(self.stuns, self._now)
+        self._exchange.join(self.key, self._receive_signal, self._signal_ready)
+        self._look()
+        self._flush()
+
+    def crash(self) -> None:
+        """Gone at once, its tunnel with it."""
+        if self._port is not None:
+            self._port.close()
+            self._port = None
+        self._runs += 1
+        self._exchange.leave(self.key)
+
+    def take_map(self, peers: Iterable["SimulatedAgent"]) -> None:
+        """The newest network map."""
+        self.known = {peer.key: peer.number for peer in peers if peer is not self}
+        if self.is_running:
+            self._apply_map()
+            self._flush()
+
+    def moved(self) -> None:
+        """Its host's addresses have changed; it notices a moment later."""
+        self._later(NOTICE, self._notice)
+
+    # -- what can be asked of it -------------------------------------------------------------------------------
+
+    def path_to(self, other: "SimulatedAgent") -> PathStatus:
+        """As ``meshloom status`` shows it."""
+        return self.mesh.status(other.key)
+
+    def is_connected(self, other: "SimulatedAgent") -> bool:
+        """Whether it says so."""
+        return self.is_running and other.key in self.known and self.path_to(other).state == "Connected"
+
+    def ping(self, other: "SimulatedAgent") -> None:
+        """One, through WireGuard; ``answered`` tells when the answer came."""
+        if self.is_running:
+            self.wireguard.send(other.key, PING)
+
+    # -- what happens to it ------------------------------------------------------------------------------------
+
+    @property
+    def _now(self) -> float:
+        return self._lab.clock.now
+
+    def _new_wireguard(self) -> SimulatedWireGuard:
+        return SimulatedWireGuard(self._lab.clock, self._lab.random, self.key, self._send, self._deliver)
+
+    def _later(self, seconds: float, action: Callable[[], None]) -> None:
+        run = self._runs
+
+        def due() -> None:
+            if run == self._runs and self.is_running:
+                action()
+                self._flush()
+
+        self._lab.clock.call_in(seconds, due)
+
+    def _send(self, data: bytes, destination: Address) -> None:
+        if self._port is not None:
+            self._port.send(data, destination)
+
+    def _receive(self, data: bytes, source: Address) -> None:
+        if data[4:8] == MAGIC_COOKIE:
+            self.mesh.receive_datagram(data, source, self._now)
+            self._flush()
+        else:
+            self.wireguard.receive(data, source)
+
+    def _deliver(self, sender: PublicKey, payload: bytes) -> None:
+        if payload == PING:
+            self.wireguard.send(sender, PONG)
+        else:
+            self.answered[sender] = self._now
+
+    def _receive_signal(self, message: SignalMessage) -> None:
+        self.mesh.receive_signal(message, self._now)
+        self._flush()
+
+    def _signal_ready(self, ready: bool) -> None:
+        self.mesh.signal_ready(ready, self._now)
+        self._flush()
+
+    def _notice(self) -> None:
+        self.mesh.set_local(self.host.addresses, PORT, self._now)
+
+    def _look(self) -> None:
+        self.mesh.set_handshakes(self.wireguard.handshakes(), self._now)
+        self._later(LOOK_EVERY, self._look)
+
+    def _apply_map(self) -> None:
+        self.mesh.set_peers(
+            {
+                key: RemotePeer((ip_network(f"100.64.{number >> 8}.{number & 255}/32"),))
+                for key, number in self.known.items()
+            },
+            self._now,
+        )
+
+    # -- what it does ------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """After every call of the mesh, as the engine does."""
+        mesh = self.mesh
+        for data, destination in mesh.datagrams():
+            self._send(data, destination)
+        for message in mesh.signals():
+            self._exchange.send(message.other, attrs.evolve(message, other=self.key))
+        if mesh.endpoints_changed:
+            mesh.endpoints_changed = False
+            self.wireguard.apply(
+                {
+                    key: WireGuardPeer(endpoint, KEEPALIVE if endpoint else None)
+                    for key, endpoint in mesh.endpoints.items()
+                }
+            )
+        self._plan()
+        self.after_each_step(self)
+
+    def _plan(self) -> None:
+        due = self.mesh.deadline()
+        if due is None or (self._wake is not None and self._now < self._wake <= due):
+            return
+        self._wake = due
+
+        def wake() -> None:
+            if self._wake == due:
+                self._wake = None
+                self.mesh.handle_timer(self._now)
+
+        self._later(max(0.0, due - self._now), wake)

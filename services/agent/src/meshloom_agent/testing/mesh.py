@@ -1,0 +1,85 @@
+"""A whole mesh in the simulated network: agents, signal, STUN, and maps that reach agents one after another."""
+
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+
+from meshloom.model.keys import PublicKey
+from meshloom.protocol.signal import SignalMessage
+from meshloom.testing.lab import Conditions, Exchange, Host, Lab, StunServer
+from meshloom_agent.mesh import MeshOptions
+from meshloom_agent.testing.agent import SimulatedAgent
+
+MAP_DELAY = 0.1
+"""Seconds, at the most, until an agent has a new map."""
+
+
+class SimulatedMesh:
+    """An account whose agents may all reach each other, on a :class:`~meshloom.testing.lab.Lab`."""
+
+    def __init__(
+        self,
+        seed: int = 0,
+        conditions: Conditions | None = None,
+        *,
+        ipv6: bool = False,
+        options: MeshOptions | None = None,
+    ) -> None:
+        self.lab = Lab(seed, conditions, ipv6=ipv6)
+        self.clock = self.lab.clock
+        self.exchange: Exchange[PublicKey, SignalMessage] = Exchange(self.clock)
+        self.stun = StunServer(self.lab.internet.host("stun"))
+        self.agents: list[SimulatedAgent] = []
+        self._options = options
+        self._numbers = 0
+
+    def agent(self, host: Host) -> SimulatedAgent:
+        """A new agent of the account, started; the others are told."""
+        self._numbers += 1
+        agent = SimulatedAgent(
+            self.lab, self.exchange, host, number=self._numbers, stuns=[self.stun.address], options=self._options
+        )
+        self.agents.append(agent)
+        agent.take_map(self.agents)
+        agent.start()
+        self.tell(each for each in self.agents if each is not agent)
+        return agent
+
+    def remove(self, agent: SimulatedAgent) -> None:
+        """Delete an agent from the account: it and the others are told."""
+        self.agents.remove(agent)
+        self.tell(self.agents)
+        self._tell_later(agent, [])
+
+    def tell(self, agents: Iterable[SimulatedAgent]) -> None:
+        """Send the map of now to *agents*."""
+        for each in list(agents):
+            self._tell_later(each, list(self.agents))
+
+    def pairs(self) -> Iterator[tuple[SimulatedAgent, SimulatedAgent]]:
+        """Each two agents of the account."""
+        return combinations(self.agents, 2)
+
+    def are_connected(self, one: SimulatedAgent, other: SimulatedAgent) -> bool:
+        """Whether both say so."""
+        return one.is_connected(other) and other.is_connected(one)
+
+    def time_to_connect(self, one: SimulatedAgent, other: SimulatedAgent, *, within: float) -> float:
+        """Seconds until both are connected.
+
+        Raises:
+            AssertionError: They are not in time.
+        """
+        return self.clock.run_until(lambda: self.are_connected(one, other), within=within)
+
+    def time_to_ping(self, one: SimulatedAgent, other: SimulatedAgent, *, within: float) -> float:
+        """Seconds from a ping of one's to the other's answer.
+
+        Raises:
+            AssertionError: None comes in time.
+        """
+        began = self.clock.now
+        one.ping(other)
+        return self.clock.run_until(lambda: one.answered.get(other.key, -1.0) >= began, within=within)
+
+    def _tell_later(self, agent: SimulatedAgent, agents: list[SimulatedAgent]) -> None:
+        self.clock.call_in(MAP_DELAY * self.lab.random.random(), lambda: agent.take_map(agents))
