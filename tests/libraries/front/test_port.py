@@ -14,8 +14,9 @@ from starlette.routing import Route
 
 from meshloom.errors import ConfigError
 from meshloom_front.grpc_server import open_grpc
+from meshloom_front.http import http_protocol
 from meshloom_front.listening import listen, parse_address
-from meshloom_front.port import PortLimits, SharedTCPPort, http_protocol, open_port
+from meshloom_front.port import PortLimits, SharedTCPPort, open_port
 from meshloom_front.tls import Certificates
 
 pytestmark = pytest.mark.anyio

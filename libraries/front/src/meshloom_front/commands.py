@@ -21,6 +21,8 @@ from meshloom_front.config import ServerConfig
 Run = Callable[[Setup[ServerConfig]], Awaitable[None]]
 
 EXIT_FAILED, EXIT_CONFIG = 1, 2
+QUIET = {"alembic": logging.WARNING, "uvicorn.access": logging.WARNING, "uvicorn.error": logging.ERROR}
+"""Libraries that tell every step, every request, and every request that strangers get wrong; all of it with debug."""
 
 
 def server_commands(name: str, about: str, kinds: Sequence[str], run: Run) -> click.Group:
@@ -85,17 +87,30 @@ def start(setup: Callable[[], Setup[ServerConfig]], run: Run) -> None:
     with_uvloop: dict[str, Any] = {"backend": "asyncio", "backend_options": {"use_uvloop": True}}
     try:
         made = setup()
-        logging.basicConfig(
-            level=made.config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
+        _log_from(made.config.log_level)
         anyio.run(run, made, **with_uvloop)
     except BaseExceptionGroup as group:
-        known, other = group.split(MeshError)
+        known, other = group.split((MeshError, OSError))
         if other is not None or known is None:
             raise
         _fail(_first(known))
-    except (MeshError, ValueError) as error:
+    except (MeshError, OSError, ValueError) as error:
         _fail(error)
+
+
+def _log_from(level: str) -> None:
+    """Log to standard error, from that level on; of what libraries tell, only what an operator can act upon.
+
+    Raises:
+        ConfigError: There is no such level.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ConfigError(f"log_level = {level!r}: no such level; write debug, info, warning or error")
+    logging.basicConfig(level=number, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if number > logging.DEBUG:
+        for library, least in QUIET.items():
+            logging.getLogger(library).setLevel(max(number, least))
 
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:

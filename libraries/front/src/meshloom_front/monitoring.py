@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from meshloom_front.port import http_protocol
+from meshloom_front.http import http_protocol
 
 
 def new_registry() -> CollectorRegistry:

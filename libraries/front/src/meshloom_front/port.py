@@ -10,20 +10,20 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from weakref import WeakSet
 
 import attrs
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from meshloom_front.http import HTTP
 
 _log = logging.getLogger(__name__)
 
 PREFACE = b"PRI * HTTP/2.0"
 FIRST_BYTES_WITHIN = 10.0
-"""Seconds in which a connection must have said what it is."""
+"""Seconds in which a connection must have said what it is; with TLS, also those of the handshake before."""
 PIPE_LIMIT = 256 * 1024
 
 
@@ -33,26 +33,34 @@ class PortLimits:
 
     Args:
         connections: In all; further ones are closed at once.
-        waiting: Connections that have not said yet what they are; the oldest gives way to a new one.
+        waiting: Connections that have not said yet what they are, or are at TLS's handshake; the oldest gives way to
+            a new one.
     """
 
     connections: int = 20_000
     waiting: int = 1_000
 
+    @classmethod
+    def that_fit(cls, files: int) -> "PortLimits":
+        """For a process that may have so many files open: one of gRPC takes three, and the server has others, too."""
+        most = attrs.fields(cls).connections.default
+        fit = min(most, max(16, (files - 256) // 3))
+        return cls(fit, min(attrs.fields(cls).waiting.default, max(8, fit // 4)))
+
 
 class SharedTCPPort:
     """Accepts the connections; made by :func:`open_port`."""
 
-    def __init__(self, http: Callable[[], asyncio.Protocol], grpc_socket: Path, limits: PortLimits) -> None:
+    def __init__(self, http: HTTP, grpc_socket: Path, limits: PortLimits) -> None:
         self._http, self._grpc_socket, self._limits = http, grpc_socket, limits
-        self._waiting: dict[_Connection, None] = {}
+        self._waiting: dict[_Waiting, None] = {}
         self._sources: dict[str, str] = {}
         self._pipes = 0
         self._transports: WeakSet[asyncio.BaseTransport] = WeakSet()
 
-    def connection(self) -> asyncio.Protocol:
+    def connection(self, tls: ssl.SSLContext | None = None) -> asyncio.Protocol:
         """The protocol of a new connection."""
-        return _Connection(self)
+        return _Connection(self) if tls is None else _Handshake(self, tls)
 
     def close(self) -> None:
         """End all connections that are still open."""
@@ -65,30 +73,93 @@ class SharedTCPPort:
         return self._sources.get(peer.removeprefix("unix-abstract:"), "")
 
 
-class _Connection(asyncio.Protocol):
-    """A connection until it has said what it is, and then one side of the pipe to gRPC."""
+class _Waiting(asyncio.Protocol):
+    """A connection that has to say something, and soon: those that do not are bounded in number and time."""
 
     def __init__(self, port: SharedTCPPort) -> None:
         self._port = port
-        self._buffer = b""
         self._transport: asyncio.Transport | None = None
         self._timeout: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait, for a while."""
+        self._transport = transport  # type: ignore[assignment]
+        port = self._port
+        port._transports.add(transport)  # noqa: SLF001 - the two are one
+        waiting, limits = port._waiting, port._limits  # noqa: SLF001
+        if port._pipes + len(port._http) + len(waiting) >= limits.connections:  # noqa: SLF001
+            self.abort()
+            return
+        if len(waiting) >= limits.waiting:
+            next(iter(waiting)).abort()
+        waiting[self] = None
+        self._timeout = asyncio.get_running_loop().call_later(FIRST_BYTES_WITHIN, self.abort)
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._decided()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _decided(self) -> None:
+        self._port._waiting.pop(self, None)  # noqa: SLF001
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
+
+
+class _Handshake(_Waiting):
+    """A connection until TLS is agreed on."""
+
+    def __init__(self, port: SharedTCPPort, tls: ssl.SSLContext) -> None:
+        super().__init__(port)
+        self._tls = tls
+        self._task: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin at once; the client speaks first."""
+        super().connection_made(transport)
+        if self._timeout is not None:
+            self._task = asyncio.get_running_loop().create_task(self._agree())
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """Nobody to agree with any more."""
+        self._decided()
+
+    async def _agree(self) -> None:
+        connection = _Connection(self._port)
+        raw = self._transport
+        if raw is None:
+            return
+        try:
+            made = await asyncio.get_running_loop().start_tls(
+                raw, connection, self._tls, server_side=True, ssl_handshake_timeout=FIRST_BYTES_WITHIN
+            )
+        except OSError as error:  # also ssl.SSLError, and asyncio's aborted handshakes
+            _log.debug("a TLS handshake failed: %s", error)
+            self.abort()
+            return
+        finally:
+            self._decided()
+        if made is not None:
+            connection.connection_made(made)
+
+
+class _Connection(_Waiting):
+    """A connection until it has said what it is, and then one side of the pipe to gRPC."""
+
+    def __init__(self, port: SharedTCPPort) -> None:
+        super().__init__(port)
+        self._buffer = b""
         self._inner: _Inner | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._source = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the first bytes, for a while."""
-        self._transport = transport  # type: ignore[assignment]
-        self._port._transports.add(transport)  # noqa: SLF001 - the two are one
-        waiting = self._port._waiting  # noqa: SLF001
-        if self._port._pipes + len(waiting) >= self._port._limits.connections:  # noqa: SLF001
-            self.abort()
-            return
-        if len(waiting) >= self._port._limits.waiting:  # noqa: SLF001
-            next(iter(waiting)).abort()
-        waiting[self] = None
-        self._timeout = asyncio.get_running_loop().call_later(FIRST_BYTES_WITHIN, self.abort)
+        """Wait for the first bytes; after TLS's handshake they may be here already."""
+        super().connection_made(transport)
+        if self._buffer:
+            self.data_received(b"")
 
     def data_received(self, data: bytes) -> None:
         """First bytes decide; then everything goes through."""
@@ -96,6 +167,8 @@ class _Connection(asyncio.Protocol):
             self._inner.transport.write(data)
             return
         self._buffer += data
+        if self._transport is None:
+            return
         if self._connecting is not None:
             if len(self._buffer) > PIPE_LIMIT and self._transport is not None:
                 self._transport.pause_reading()
@@ -123,18 +196,6 @@ class _Connection(asyncio.Protocol):
         """The client has caught up."""
         if self._inner is not None and self._inner.transport is not None:
             self._inner.transport.resume_reading()
-
-    def abort(self) -> None:
-        """Close at once."""
-        self._decided()
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _decided(self) -> None:
-        self._port._waiting.pop(self, None)  # noqa: SLF001
-        if self._timeout is not None:
-            self._timeout.cancel()
-            self._timeout = None
 
     def _become_http(self) -> None:
         if self._transport is None:
@@ -205,21 +266,15 @@ class _Inner(asyncio.Protocol):
             outer.resume_reading()
 
 
-def http_protocol(app: object) -> Callable[[], asyncio.Protocol]:
-    """Makes the protocol of an HTTP/1.1 connection for an ASGI application."""
-    config = uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None, server_header=False)  # type: ignore[arg-type]
-    config.load()
-    state = uvicorn.server.ServerState()
-    return lambda: HttpToolsProtocol(config=config, server_state=state, app_state={})
-
-
 @asynccontextmanager
-async def open_port(port: SharedTCPPort, listening: socket.socket, tls: ssl.SSLContext | None) -> AsyncIterator[None]:
-    """Accept connections until leaving."""
+async def open_port(
+    port: SharedTCPPort, listening: socket.socket, tls: ssl.SSLContext | None
+) -> AsyncIterator[asyncio.Server]:
+    """Accept connections until leaving, or until the server that is given is closed; leaving ends those still open."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(port.connection, sock=listening, ssl=tls, backlog=4096)
+    server = await loop.create_server(lambda: port.connection(tls), sock=listening, backlog=4096)
     try:
-        yield
+        yield server
     finally:
         server.close()
         port.close()

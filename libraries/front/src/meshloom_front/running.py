@@ -1,6 +1,9 @@
 """A server from its parts: the port with what answers on it, monitoring, signals of the operating system."""
 
+import asyncio
+import contextlib
 import logging
+import resource
 import signal
 import tempfile
 from collections.abc import Callable, Coroutine
@@ -13,15 +16,18 @@ import attrs
 import grpc
 from prometheus_client import CollectorRegistry
 
-from meshloom.errors import MeshError
+from meshloom.errors import ConfigError, MeshError
 from meshloom_front.config import ServerConfig
-from meshloom_front.grpc_server import open_grpc
+from meshloom_front.grpc_server import GRACE, open_grpc
+from meshloom_front.http import http_protocol
 from meshloom_front.listening import listen
 from meshloom_front.monitoring import open_monitoring
-from meshloom_front.port import PortLimits, SharedTCPPort, http_protocol, open_port
+from meshloom_front.port import PortLimits, SharedTCPPort, open_port
 from meshloom_front.tls import Certificates
 
 _log = logging.getLogger(__name__)
+
+MOST_FILES = 65_536
 
 
 @attrs.define
@@ -51,10 +57,10 @@ class Parts:
 
 async def serve(config: ServerConfig, parts: Parts) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP reads the certificates again."""
-    certificates = None
-    if config.tls.certificate and config.tls.key:
-        certificates = Certificates(config.tls.certificate, config.tls.key)
+    certificates = _certificates(config)
     ready = False
+    accepting: asyncio.Server | None = None
+    calls: grpc.aio.Server | None = None
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
@@ -65,10 +71,13 @@ async def serve(config: ServerConfig, parts: Parts) -> None:
             await stack.enter_async_context(open_monitoring(listening, parts.registry, lambda: ready))
         if parts.handlers or parts.app:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="meshloom-")))
-            port = parts.port = SharedTCPPort(http_protocol(parts.app or _nothing), folder / "grpc", PortLimits())
-            await stack.enter_async_context(open_grpc(parts.handlers, folder / "grpc"))
+            limits = PortLimits.that_fit(_most_files())
+            port = parts.port = SharedTCPPort(http_protocol(parts.app or _nothing), folder / "grpc", limits)
+            calls = await stack.enter_async_context(open_grpc(parts.handlers, folder / "grpc"))
             socket = listen(config.listen, "listen")
-            await stack.enter_async_context(open_port(port, socket, certificates.context if certificates else None))
+            accepting = await stack.enter_async_context(
+                open_port(port, socket, certificates.context if certificates else None)
+            )
             _log.info("listening on %s, reached as %s", config.listen, config.url)
         ready = True
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -78,8 +87,34 @@ async def serve(config: ServerConfig, parts: Parts) -> None:
                 _reload(certificates)
         ready = False
         _log.info("stopping")
+        if accepting is not None:
+            accepting.close()
         for stop in parts.stop:
             stop()
+        if calls is not None:
+            await calls.stop(GRACE)  # while the port still carries what the streams are told
+
+
+def _certificates(config: ServerConfig) -> Certificates | None:
+    tls = config.tls
+    if tls.certificate and tls.key:
+        return Certificates(tls.certificate, tls.key)
+    if tls.certificate or tls.key:
+        given, missing = ("certificate", "key") if tls.certificate else ("key", "certificate")
+        raise ConfigError(f"tls.{given} is given without tls.{missing}: give both, or none for a plain port")
+    return None
+
+
+def _most_files() -> int:
+    """How many files this process may have open, after asking for as many as it can get."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return soft
 
 
 def _reload(certificates: Certificates | None) -> None:
