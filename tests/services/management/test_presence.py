@@ -9,8 +9,19 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def presence(accounts):
-    return Presence(accounts)
+def seconds(clock):
+    """A clock that goes as the other does, but was set at another moment."""
+    start = clock.now
+
+    def seconds():
+        return (clock.now - start).total_seconds()
+
+    return seconds
+
+
+@pytest.fixture
+def presence(accounts, seconds):
+    return Presence(accounts, monotonic=seconds)
 
 
 async def test_who_connects_and_leaves_is_written_down(account, presence, clock):

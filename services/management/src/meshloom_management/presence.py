@@ -1,7 +1,8 @@
 """Which peers are online, for people to see: written down some seconds late and many at once, never on the hot path."""
 
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -23,11 +24,19 @@ class Presence:
     """Counts each peer's open streams; run :meth:`run` in a task group while it is in use.
 
     Args:
-        ephemeral_after: How long an ephemeral peer may be away before it is removed.
+        ephemeral_after: How long an ephemeral peer may be away before it is removed, by the clock that never jumps;
+            time in which the server was away itself does not count.
     """
 
-    def __init__(self, accounts: Accounts, ephemeral_after: timedelta = timedelta(minutes=10)) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        ephemeral_after: timedelta = timedelta(minutes=10),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._accounts, self._ephemeral_after = accounts, ephemeral_after
+        self._monotonic, self._began = monotonic, monotonic()
+        self._left: dict[PeerID, float] = {}
         self._open: dict[PeerID, int] = {}
         self._news: dict[AccountID, dict[PeerID, str]] = {}
         self._wake = anyio.Event()
@@ -36,6 +45,7 @@ class Presence:
     async def of(self, account: AccountID, peer: PeerID, address: str) -> AsyncIterator[None]:
         """The peer is connected, from that address, while the body runs."""
         self._open[peer] = self._open.get(peer, 0) + 1
+        self._left.pop(peer, None)
         self._note(account, peer, address)
         try:
             yield
@@ -43,6 +53,7 @@ class Presence:
             self._open[peer] -= 1
             if not self._open[peer]:
                 del self._open[peer]
+                self._left[peer] = self._monotonic()
             self._note(account, peer, "")
 
     async def run(self) -> None:
@@ -80,14 +91,24 @@ class Presence:
     async def remove_ephemeral(self) -> None:
         """Remove ephemeral peers that have been away for too long."""
         now = self._accounts.now()
+        latest = self._monotonic() - self._ephemeral_after.total_seconds()
+        if self._began <= latest:  # before that no moment of leaving may be forgotten
+            self._left = {peer: left for peer, left in self._left.items() if left > latest}
         for account, state in list(self._accounts.all().items()):
             stale = [
                 PeerID(peer.id)
                 for peer in state.peers.values()
-                if peer.ephemeral and peer.id not in self._open and now - peer.last_seen >= self._ephemeral_after
+                if peer.ephemeral
+                and peer.id not in self._open
+                and self._left.get(PeerID(peer.id), self._began) <= latest
+                and self._is_long(now - peer.last_seen)
             ]
             if stale:
                 await self._accounts.change(account, lambda draft, stale=stale: remove_stale(draft, stale))  # type: ignore[misc]
+
+    def _is_long(self, away: timedelta) -> bool:
+        """A span before now says nothing: the clock was set back."""
+        return away >= self._ephemeral_after or away < timedelta()
 
     def _put(self, draft: Draft, peers: dict[PeerID, str]) -> None:
         known = draft.state.peers
