@@ -2,6 +2,7 @@
 
 import grp
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,12 @@ from meshloom_agent.report import PeerReport
 UP_WITHIN = 50.0
 STATUS_EVERY = 1.0
 """Seconds between two looks for those who are told of changes."""
+INTERFACE = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.=+-]{0,14}")
+"""As Linux allows, and safe as part of a path and on a command line."""
+MAX_PORT = 0xFFFF
+LEAST_MTU = 576
+"""What every IPv4 host takes (RFC 791 section 3.1)."""
+LONGEST_NAME = 255
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -34,10 +41,10 @@ class DaemonService(DaemonServiceServicer):
 
     async def Login(self, request: pb.LoginRequest, context: Context) -> pb.LoginResponse:  # noqa: N802
         """Take over what is given, and let management know this machine."""
-        settings = merged(self._daemon.settings, request)
-        if not settings.management_url:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no server is known yet: give --management-url")
         try:
+            settings = merged(self._daemon.settings, request)
+            if not settings.management_url:
+                raise ConfigError("no server is known yet: give --management-url")
             await self._daemon.login(settings, request.setupKey, _preshared(request))
         except MeshError as error:
             await _abort(context, error)
@@ -122,7 +129,11 @@ class DaemonService(DaemonServiceServicer):
 
 
 def merged(settings: AgentSettings, request: pb.LoginRequest) -> AgentSettings:
-    """The settings with what a request gives; what it does not give stays."""
+    """The settings with what a request gives; what it does not give stays.
+
+    Raises:
+        ConfigError: A value cannot be; whoever may use the socket is not trusted with paths.
+    """
     given: dict[str, Any] = {}
     if request.managementUrl:
         given["management_url"] = request.managementUrl
@@ -135,7 +146,16 @@ def merged(settings: AgentSettings, request: pb.LoginRequest) -> AgentSettings:
         given["ipv6"] = not request.disable_ipv6
     if request.extraIFaceBlacklist:
         given["excluded_interfaces"] = tuple(request.extraIFaceBlacklist)
-    return attrs.evolve(settings, **given)
+    made = attrs.evolve(settings, **given)
+    if not INTERFACE.fullmatch(made.interface) or made.interface in (".", ".."):
+        raise ConfigError(f"--interface-name {made.interface!r}: no name of an interface; 1 to 15 letters and digits")
+    if not 0 <= made.port <= MAX_PORT:
+        raise ConfigError(f"--wireguard-port {made.port}: no UDP port; 1 to {MAX_PORT}, or 0 for a free one")
+    if made.mtu and not LEAST_MTU <= made.mtu <= MAX_PORT:
+        raise ConfigError(f"--mtu {made.mtu}: out of range; {LEAST_MTU} to {MAX_PORT}, or 0 for what management says")
+    if len(made.hostname) > LONGEST_NAME or not made.hostname.isprintable():
+        raise ConfigError(f"--hostname: no host name; at most {LONGEST_NAME} printable characters")
+    return made
 
 
 def _preshared(request: pb.LoginRequest) -> str | None:
@@ -179,6 +199,7 @@ async def open_socket(daemon: Daemon, path: Path, group: str = "") -> AsyncItera
     Raises:
         ConfigError: Another daemon is there, or the socket cannot be made.
     """
+    owner = _group_id(group)
     if await _answers(path):
         raise ConfigError(f"--daemon-addr unix://{path}: another daemon listens there")
     _clear(path)
@@ -192,11 +213,8 @@ async def open_socket(daemon: Daemon, path: Path, group: str = "") -> AsyncItera
         raise ConfigError(f"--daemon-addr unix://{path}: cannot listen there: {error}") from error
     finally:
         os.umask(before)
-    if group:
-        try:
-            os.chown(path, -1, grp.getgrnam(group).gr_gid)
-        except KeyError as error:
-            raise ConfigError(f"socket_group = {group!r}: there is no such group") from error
+    if owner is not None:
+        os.chown(path, -1, owner)
         os.chmod(path, 0o660)  # noqa: PTH101 - beside chown
     try:
         yield
@@ -205,9 +223,23 @@ async def open_socket(daemon: Daemon, path: Path, group: str = "") -> AsyncItera
         _clear(path)
 
 
+def _group_id(group: str) -> int | None:
+    try:
+        return grp.getgrnam(group).gr_gid if group else None
+    except KeyError as error:
+        raise ConfigError(f"socket_group = {group!r}: there is no such group") from error
+
+
 def _clear(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
+    """Make room for the socket; what is there and is none is somebody's file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_socket():
+            path.unlink()
+        elif path.exists():
+            raise ConfigError(f"--daemon-addr unix://{path}: a file that is no socket is there; give another path")
+    except OSError as error:
+        raise ConfigError(f"--daemon-addr unix://{path}: cannot be made: {error.strerror}; run as root") from error
 
 
 async def _answers(path: Path) -> bool:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from meshloom_agent.management_client import new_ssh_key
 _log = logging.getLogger(__name__)
 
 FORMAT = b"meshloom map 1\n"
+SSH_KEY = re.compile(rb"ssh-[a-z0-9-]+ [A-Za-z0-9+/=]{32,4000}")
 DIGEST = 32
 """Bytes of SHA-256 after the format's line: half of a protobuf message reads as a smaller one."""
 
@@ -71,12 +73,19 @@ class StateDir:
         Raises:
             ConfigError: Another agent has it.
         """
-        with (self.path / "lock").open("w") as lock:
+        file = self.path / "lock"
+        try:
+            lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be made: {error.strerror}; check the disk and --state-dir") from error
+        try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise ConfigError(f"--state-dir {self.path}: another agent runs there; give each its own") from error
             yield
+        finally:
+            os.close(lock)
 
     def key(self) -> PrivateKey:
         """This machine's WireGuard key, made when first asked for."""
@@ -94,7 +103,9 @@ class StateDir:
         """The public SSH key that others are told of."""
         file = self.path / "ssh.pub"
         if (data := self._read(file)) is not None:
-            return data
+            if SSH_KEY.fullmatch(data):
+                return data
+            self._set_aside(file)
         made = new_ssh_key()
         self._write(file, made)
         return made
@@ -114,10 +125,11 @@ class StateDir:
 
         Raises:
             ConfigError: It is no key; the message does not hold it.
+            StateError: It cannot be written.
         """
         file = self.path / "preshared.key"
         if not text:
-            file.unlink(missing_ok=True)
+            self._remove(file)
             return
         try:
             PresharedKey.parse(text)
@@ -170,8 +182,11 @@ class StateDir:
             _log.warning("the network map is not kept: %s", error)
 
     def forget_map(self) -> None:
-        """There is no mesh any more."""
-        (self.path / "map").unlink(missing_ok=True)
+        """There is no mesh any more; a disk that cannot be written does not keep the agent from knowing that now."""
+        try:
+            self._remove(self.path / "map")
+        except StateError as error:
+            _log.warning("%s: a start without management would use it", error)
 
     def _set_aside(self, file: Path) -> None:
         broken = file.with_name(file.name + ".broken")
@@ -189,6 +204,13 @@ class StateDir:
             return None
         except OSError as error:
             raise StateError(f"{file}: cannot be read: {error.strerror}") from error
+
+    @staticmethod
+    def _remove(file: Path) -> None:
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise StateError(f"{file}: cannot be removed: {error.strerror}") from error
 
     @staticmethod
     def _write(file: Path, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import ssl
 from pathlib import Path
 
 import anyio
@@ -28,7 +29,10 @@ def run_daemon(
     level = log_level or setup.config.log_level
     if level.upper() not in logging.getLevelNamesMapping():
         raise ConfigError(f"log_level = {level!r}: no such level; write debug, info, warning or error")
-    logging.basicConfig(level=level.upper(), format=LOG_FORMAT, filename=log_file)
+    try:
+        logging.basicConfig(level=level.upper(), format=LOG_FORMAT, filename=log_file)
+    except OSError as error:
+        raise ConfigError(f"--log-file {log_file}: cannot be written: {error.strerror}") from error
     files = StateDir(state_dir)
     container = AgentContainer(
         files=files, tunnel=setup.chosen["tunnel"], extra_roots=_certificates(setup.config.extra_roots)
@@ -46,7 +50,13 @@ def run_daemon(
 
 
 def _certificates(file: str) -> bytes:
+    if not file:
+        return b""
     try:
-        return Path(file).read_bytes() if file else b""
+        data = Path(file).read_bytes()
+        ssl.create_default_context(cadata=data.decode("ascii"))
+    except (ssl.SSLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"extra_roots = {file!r}: holds no certificates; they are PEM texts") from error
     except OSError as error:
         raise ConfigError(f"extra_roots = {file!r}: cannot be read: {error.strerror}") from error
+    return data

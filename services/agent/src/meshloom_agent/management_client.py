@@ -114,7 +114,10 @@ class ManagementClient:
     async def _box(self) -> Box:
         """Asked anew each time, as the protocol has it: a server's key may change."""
         answer = await self._stub.GetServerKey(pb.Empty(), timeout=5)
-        return Box(self._key, PublicKey.parse(answer.key), os.urandom)
+        try:
+            return Box(self._key, PublicKey.parse(answer.key), os.urandom)
+        except ProtocolError as error:
+            raise ManagementUnreachable(f"management at {self.address.url} has no usable key: {error}") from error
 
     def _seal(self, box: Box, message: Message) -> pb.EncryptedMessage:
         return pb.EncryptedMessage(wgPubKey=self._public, body=box.seal(message.SerializeToString()))

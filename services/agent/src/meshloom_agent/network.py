@@ -14,6 +14,8 @@ from meshloom_agent.mesh import RemotePeer
 
 _log = logging.getLogger(__name__)
 
+MAX_PORT = 0xFFFF
+
 
 @attrs.frozen
 class OwnAddress:
@@ -67,9 +69,18 @@ def stun_servers(config: pb.NetbirdConfig) -> list[tuple[str, int]]:
     found = []
     for entry in config.stuns:
         host, _, port = entry.uri.removeprefix("stun:").partition("?")[0].rpartition(":")
-        if host and port.isdecimal():
+        if host and port.isdecimal() and 0 < int(port) <= MAX_PORT and _is_name(host):
             found.append((host.strip("[]"), int(port)))
     return found
+
+
+def _is_name(host: str) -> bool:
+    """Whether the host's address can be asked for: what cannot be encoded raises what no lookup does."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def is_refused(old: pb.NetworkMap | None, new: pb.NetworkMap, serial: int) -> str:

@@ -101,7 +101,11 @@ class SignalClient:
 
     async def send(self, message: SignalMessage) -> None:
         """Seal and send; what cannot be delivered now is lost, since offers are repeated."""
-        sealed = self._box(message.other).seal(message.encode())
+        try:
+            sealed = self._box(message.other).seal(message.encode())
+        except ProtocolError as error:
+            _log.warning("nothing can be sealed for %s: %s", message.other, error)
+            return
         envelope = pb.EncryptedMessage(key=self._public.text, remoteKey=message.other.text, body=sealed)
         try:
             await self._stub.Send(envelope, timeout=10)

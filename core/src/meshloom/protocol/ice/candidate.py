@@ -105,6 +105,8 @@ def _usable(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     """Only what a check may be sent to: no reflection to ourselves, to groups, or to nowhere."""
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
+    if isinstance(address, IPv6Address) and address.scope_id:
+        raise ValueError(f"{address} is of the sender's own interface")
     if address.is_loopback or address.is_multicast or address.is_unspecified or address.is_reserved:
         raise ValueError(f"{address} cannot be a peer's")
     if isinstance(address, IPv4Address) and address == IPv4Address("255.255.255.255"):
