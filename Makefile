@@ -28,6 +28,5 @@ bench:  ## Print the benchmark table
 	@tools/bench
 
 proto:  ## Generate core/src/meshloom/rpc from core/proto
-	@tools/setup tests proto
-	.venv/bin/python -m grpc_tools.protoc -I core/proto --python_out=core/src --pyi_out=core/src \
-		--grpc_python_out=core/src core/proto/meshloom/rpc/*.proto
+	@tools/setup
+	.venv/bin/tox -q -e proto

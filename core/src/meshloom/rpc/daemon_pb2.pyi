@@ -1,5 +1,3 @@
-import datetime
-
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf.internal import containers as _containers
@@ -129,7 +127,7 @@ class LoginRequest(_message.Message):
     disableSSHAuth: bool
     sshJWTCacheTTL: int
     disable_ipv6: bool
-    def __init__(self, setupKey: _Optional[str] = ..., preSharedKey: _Optional[str] = ..., managementUrl: _Optional[str] = ..., adminURL: _Optional[str] = ..., natExternalIPs: _Optional[_Iterable[str]] = ..., cleanNATExternalIPs: _Optional[bool] = ..., customDNSAddress: _Optional[bytes] = ..., isUnixDesktopClient: _Optional[bool] = ..., hostname: _Optional[str] = ..., rosenpassEnabled: _Optional[bool] = ..., interfaceName: _Optional[str] = ..., wireguardPort: _Optional[int] = ..., optionalPreSharedKey: _Optional[str] = ..., disableAutoConnect: _Optional[bool] = ..., serverSSHAllowed: _Optional[bool] = ..., rosenpassPermissive: _Optional[bool] = ..., extraIFaceBlacklist: _Optional[_Iterable[str]] = ..., networkMonitor: _Optional[bool] = ..., dnsRouteInterval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., disable_client_routes: _Optional[bool] = ..., disable_server_routes: _Optional[bool] = ..., disable_dns: _Optional[bool] = ..., disable_firewall: _Optional[bool] = ..., block_lan_access: _Optional[bool] = ..., disable_notifications: _Optional[bool] = ..., dns_labels: _Optional[_Iterable[str]] = ..., cleanDNSLabels: _Optional[bool] = ..., lazyConnectionEnabled: _Optional[bool] = ..., block_inbound: _Optional[bool] = ..., profileName: _Optional[str] = ..., username: _Optional[str] = ..., mtu: _Optional[int] = ..., hint: _Optional[str] = ..., enableSSHRoot: _Optional[bool] = ..., enableSSHSFTP: _Optional[bool] = ..., enableSSHLocalPortForwarding: _Optional[bool] = ..., enableSSHRemotePortForwarding: _Optional[bool] = ..., disableSSHAuth: _Optional[bool] = ..., sshJWTCacheTTL: _Optional[int] = ..., disable_ipv6: _Optional[bool] = ...) -> None: ...
+    def __init__(self, setupKey: _Optional[str] = ..., preSharedKey: _Optional[str] = ..., managementUrl: _Optional[str] = ..., adminURL: _Optional[str] = ..., natExternalIPs: _Optional[_Iterable[str]] = ..., cleanNATExternalIPs: bool = ..., customDNSAddress: _Optional[bytes] = ..., isUnixDesktopClient: bool = ..., hostname: _Optional[str] = ..., rosenpassEnabled: bool = ..., interfaceName: _Optional[str] = ..., wireguardPort: _Optional[int] = ..., optionalPreSharedKey: _Optional[str] = ..., disableAutoConnect: bool = ..., serverSSHAllowed: bool = ..., rosenpassPermissive: bool = ..., extraIFaceBlacklist: _Optional[_Iterable[str]] = ..., networkMonitor: bool = ..., dnsRouteInterval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., disable_client_routes: bool = ..., disable_server_routes: bool = ..., disable_dns: bool = ..., disable_firewall: bool = ..., block_lan_access: bool = ..., disable_notifications: bool = ..., dns_labels: _Optional[_Iterable[str]] = ..., cleanDNSLabels: bool = ..., lazyConnectionEnabled: bool = ..., block_inbound: bool = ..., profileName: _Optional[str] = ..., username: _Optional[str] = ..., mtu: _Optional[int] = ..., hint: _Optional[str] = ..., enableSSHRoot: bool = ..., enableSSHSFTP: bool = ..., enableSSHLocalPortForwarding: bool = ..., enableSSHRemotePortForwarding: bool = ..., disableSSHAuth: bool = ..., sshJWTCacheTTL: _Optional[int] = ..., disable_ipv6: bool = ...) -> None: ...
 
 class LoginResponse(_message.Message):
     __slots__ = ("needsSSOLogin", "userCode", "verificationURI", "verificationURIComplete")
@@ -141,7 +139,7 @@ class LoginResponse(_message.Message):
     userCode: str
     verificationURI: str
     verificationURIComplete: str
-    def __init__(self, needsSSOLogin: _Optional[bool] = ..., userCode: _Optional[str] = ..., verificationURI: _Optional[str] = ..., verificationURIComplete: _Optional[str] = ...) -> None: ...
+    def __init__(self, needsSSOLogin: bool = ..., userCode: _Optional[str] = ..., verificationURI: _Optional[str] = ..., verificationURIComplete: _Optional[str] = ...) -> None: ...
 
 class WaitSSOLoginRequest(_message.Message):
     __slots__ = ("userCode", "hostname")
@@ -178,7 +176,7 @@ class StatusRequest(_message.Message):
     getFullPeerStatus: bool
     shouldRunProbes: bool
     waitForReady: bool
-    def __init__(self, getFullPeerStatus: _Optional[bool] = ..., shouldRunProbes: _Optional[bool] = ..., waitForReady: _Optional[bool] = ...) -> None: ...
+    def __init__(self, getFullPeerStatus: bool = ..., shouldRunProbes: bool = ..., waitForReady: bool = ...) -> None: ...
 
 class StatusResponse(_message.Message):
     __slots__ = ("status", "fullStatus", "daemonVersion", "sessionExpiresAt")
@@ -266,7 +264,7 @@ class GetConfigResponse(_message.Message):
     sshJWTCacheTTL: int
     disable_ipv6: bool
     mDMManagedFields: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, managementUrl: _Optional[str] = ..., configFile: _Optional[str] = ..., logFile: _Optional[str] = ..., preSharedKey: _Optional[str] = ..., adminURL: _Optional[str] = ..., interfaceName: _Optional[str] = ..., wireguardPort: _Optional[int] = ..., mtu: _Optional[int] = ..., disableAutoConnect: _Optional[bool] = ..., serverSSHAllowed: _Optional[bool] = ..., rosenpassEnabled: _Optional[bool] = ..., rosenpassPermissive: _Optional[bool] = ..., disable_notifications: _Optional[bool] = ..., lazyConnectionEnabled: _Optional[bool] = ..., blockInbound: _Optional[bool] = ..., networkMonitor: _Optional[bool] = ..., disable_dns: _Optional[bool] = ..., disable_client_routes: _Optional[bool] = ..., disable_server_routes: _Optional[bool] = ..., block_lan_access: _Optional[bool] = ..., enableSSHRoot: _Optional[bool] = ..., enableSSHSFTP: _Optional[bool] = ..., enableSSHLocalPortForwarding: _Optional[bool] = ..., enableSSHRemotePortForwarding: _Optional[bool] = ..., disableSSHAuth: _Optional[bool] = ..., sshJWTCacheTTL: _Optional[int] = ..., disable_ipv6: _Optional[bool] = ..., mDMManagedFields: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, managementUrl: _Optional[str] = ..., configFile: _Optional[str] = ..., logFile: _Optional[str] = ..., preSharedKey: _Optional[str] = ..., adminURL: _Optional[str] = ..., interfaceName: _Optional[str] = ..., wireguardPort: _Optional[int] = ..., mtu: _Optional[int] = ..., disableAutoConnect: bool = ..., serverSSHAllowed: bool = ..., rosenpassEnabled: bool = ..., rosenpassPermissive: bool = ..., disable_notifications: bool = ..., lazyConnectionEnabled: bool = ..., blockInbound: bool = ..., networkMonitor: bool = ..., disable_dns: bool = ..., disable_client_routes: bool = ..., disable_server_routes: bool = ..., block_lan_access: bool = ..., enableSSHRoot: bool = ..., enableSSHSFTP: bool = ..., enableSSHLocalPortForwarding: bool = ..., enableSSHRemotePortForwarding: bool = ..., disableSSHAuth: bool = ..., sshJWTCacheTTL: _Optional[int] = ..., disable_ipv6: bool = ..., mDMManagedFields: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PeerState(_message.Message):
     __slots__ = ("IP", "pubKey", "connStatus", "connStatusUpdate", "relayed", "localIceCandidateType", "remoteIceCandidateType", "fqdn", "localIceCandidateEndpoint", "remoteIceCandidateEndpoint", "lastWireguardHandshake", "bytesRx", "bytesTx", "rosenpassEnabled", "networks", "latency", "relayAddress", "sshHostKey", "ipv6", "reason")
@@ -310,7 +308,7 @@ class PeerState(_message.Message):
     sshHostKey: bytes
     ipv6: str
     reason: str
-    def __init__(self, IP: _Optional[str] = ..., pubKey: _Optional[str] = ..., connStatus: _Optional[str] = ..., connStatusUpdate: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., relayed: _Optional[bool] = ..., localIceCandidateType: _Optional[str] = ..., remoteIceCandidateType: _Optional[str] = ..., fqdn: _Optional[str] = ..., localIceCandidateEndpoint: _Optional[str] = ..., remoteIceCandidateEndpoint: _Optional[str] = ..., lastWireguardHandshake: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., bytesRx: _Optional[int] = ..., bytesTx: _Optional[int] = ..., rosenpassEnabled: _Optional[bool] = ..., networks: _Optional[_Iterable[str]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., relayAddress: _Optional[str] = ..., sshHostKey: _Optional[bytes] = ..., ipv6: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, IP: _Optional[str] = ..., pubKey: _Optional[str] = ..., connStatus: _Optional[str] = ..., connStatusUpdate: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., relayed: bool = ..., localIceCandidateType: _Optional[str] = ..., remoteIceCandidateType: _Optional[str] = ..., fqdn: _Optional[str] = ..., localIceCandidateEndpoint: _Optional[str] = ..., remoteIceCandidateEndpoint: _Optional[str] = ..., lastWireguardHandshake: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., bytesRx: _Optional[int] = ..., bytesTx: _Optional[int] = ..., rosenpassEnabled: bool = ..., networks: _Optional[_Iterable[str]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., relayAddress: _Optional[str] = ..., sshHostKey: _Optional[bytes] = ..., ipv6: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class LocalPeerState(_message.Message):
     __slots__ = ("IP", "pubKey", "kernelInterface", "fqdn", "rosenpassEnabled", "rosenpassPermissive", "networks", "ipv6", "wgPort")
@@ -332,7 +330,7 @@ class LocalPeerState(_message.Message):
     networks: _containers.RepeatedScalarFieldContainer[str]
     ipv6: str
     wgPort: int
-    def __init__(self, IP: _Optional[str] = ..., pubKey: _Optional[str] = ..., kernelInterface: _Optional[bool] = ..., fqdn: _Optional[str] = ..., rosenpassEnabled: _Optional[bool] = ..., rosenpassPermissive: _Optional[bool] = ..., networks: _Optional[_Iterable[str]] = ..., ipv6: _Optional[str] = ..., wgPort: _Optional[int] = ...) -> None: ...
+    def __init__(self, IP: _Optional[str] = ..., pubKey: _Optional[str] = ..., kernelInterface: bool = ..., fqdn: _Optional[str] = ..., rosenpassEnabled: bool = ..., rosenpassPermissive: bool = ..., networks: _Optional[_Iterable[str]] = ..., ipv6: _Optional[str] = ..., wgPort: _Optional[int] = ...) -> None: ...
 
 class SignalState(_message.Message):
     __slots__ = ("URL", "connected", "error")
@@ -342,7 +340,7 @@ class SignalState(_message.Message):
     URL: str
     connected: bool
     error: str
-    def __init__(self, URL: _Optional[str] = ..., connected: _Optional[bool] = ..., error: _Optional[str] = ...) -> None: ...
+    def __init__(self, URL: _Optional[str] = ..., connected: bool = ..., error: _Optional[str] = ...) -> None: ...
 
 class ManagementState(_message.Message):
     __slots__ = ("URL", "connected", "error")
@@ -352,7 +350,7 @@ class ManagementState(_message.Message):
     URL: str
     connected: bool
     error: str
-    def __init__(self, URL: _Optional[str] = ..., connected: _Optional[bool] = ..., error: _Optional[str] = ...) -> None: ...
+    def __init__(self, URL: _Optional[str] = ..., connected: bool = ..., error: _Optional[str] = ...) -> None: ...
 
 class RelayState(_message.Message):
     __slots__ = ("URI", "available", "error", "transport")
@@ -364,7 +362,7 @@ class RelayState(_message.Message):
     available: bool
     error: str
     transport: str
-    def __init__(self, URI: _Optional[str] = ..., available: _Optional[bool] = ..., error: _Optional[str] = ..., transport: _Optional[str] = ...) -> None: ...
+    def __init__(self, URI: _Optional[str] = ..., available: bool = ..., error: _Optional[str] = ..., transport: _Optional[str] = ...) -> None: ...
 
 class NSGroupState(_message.Message):
     __slots__ = ("servers", "domains", "enabled", "error")
@@ -376,7 +374,7 @@ class NSGroupState(_message.Message):
     domains: _containers.RepeatedScalarFieldContainer[str]
     enabled: bool
     error: str
-    def __init__(self, servers: _Optional[_Iterable[str]] = ..., domains: _Optional[_Iterable[str]] = ..., enabled: _Optional[bool] = ..., error: _Optional[str] = ...) -> None: ...
+    def __init__(self, servers: _Optional[_Iterable[str]] = ..., domains: _Optional[_Iterable[str]] = ..., enabled: bool = ..., error: _Optional[str] = ...) -> None: ...
 
 class SSHSessionInfo(_message.Message):
     __slots__ = ("username", "remoteAddress", "command", "jwtUsername", "portForwards")
@@ -398,7 +396,7 @@ class SSHServerState(_message.Message):
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
     enabled: bool
     sessions: _containers.RepeatedCompositeFieldContainer[SSHSessionInfo]
-    def __init__(self, enabled: _Optional[bool] = ..., sessions: _Optional[_Iterable[_Union[SSHSessionInfo, _Mapping]]] = ...) -> None: ...
+    def __init__(self, enabled: bool = ..., sessions: _Optional[_Iterable[_Union[SSHSessionInfo, _Mapping]]] = ...) -> None: ...
 
 class FullStatus(_message.Message):
     __slots__ = ("managementState", "signalState", "localPeerState", "peers", "relays", "dns_servers", "NumberOfForwardingRules", "events", "lazyConnectionEnabled", "sshServerState", "networksRevision")
@@ -424,7 +422,7 @@ class FullStatus(_message.Message):
     lazyConnectionEnabled: bool
     sshServerState: SSHServerState
     networksRevision: int
-    def __init__(self, managementState: _Optional[_Union[ManagementState, _Mapping]] = ..., signalState: _Optional[_Union[SignalState, _Mapping]] = ..., localPeerState: _Optional[_Union[LocalPeerState, _Mapping]] = ..., peers: _Optional[_Iterable[_Union[PeerState, _Mapping]]] = ..., relays: _Optional[_Iterable[_Union[RelayState, _Mapping]]] = ..., dns_servers: _Optional[_Iterable[_Union[NSGroupState, _Mapping]]] = ..., NumberOfForwardingRules: _Optional[int] = ..., events: _Optional[_Iterable[_Union[SystemEvent, _Mapping]]] = ..., lazyConnectionEnabled: _Optional[bool] = ..., sshServerState: _Optional[_Union[SSHServerState, _Mapping]] = ..., networksRevision: _Optional[int] = ...) -> None: ...
+    def __init__(self, managementState: _Optional[_Union[ManagementState, _Mapping]] = ..., signalState: _Optional[_Union[SignalState, _Mapping]] = ..., localPeerState: _Optional[_Union[LocalPeerState, _Mapping]] = ..., peers: _Optional[_Iterable[_Union[PeerState, _Mapping]]] = ..., relays: _Optional[_Iterable[_Union[RelayState, _Mapping]]] = ..., dns_servers: _Optional[_Iterable[_Union[NSGroupState, _Mapping]]] = ..., NumberOfForwardingRules: _Optional[int] = ..., events: _Optional[_Iterable[_Union[SystemEvent, _Mapping]]] = ..., lazyConnectionEnabled: bool = ..., sshServerState: _Optional[_Union[SSHServerState, _Mapping]] = ..., networksRevision: _Optional[int] = ...) -> None: ...
 
 class ListNetworksRequest(_message.Message):
     __slots__ = ()
@@ -444,7 +442,7 @@ class SelectNetworksRequest(_message.Message):
     networkIDs: _containers.RepeatedScalarFieldContainer[str]
     append: bool
     all: bool
-    def __init__(self, networkIDs: _Optional[_Iterable[str]] = ..., append: _Optional[bool] = ..., all: _Optional[bool] = ...) -> None: ...
+    def __init__(self, networkIDs: _Optional[_Iterable[str]] = ..., append: bool = ..., all: bool = ...) -> None: ...
 
 class SelectNetworksResponse(_message.Message):
     __slots__ = ()
@@ -475,7 +473,7 @@ class Network(_message.Message):
     selected: bool
     domains: _containers.RepeatedScalarFieldContainer[str]
     resolvedIPs: _containers.MessageMap[str, IPList]
-    def __init__(self, ID: _Optional[str] = ..., range: _Optional[str] = ..., selected: _Optional[bool] = ..., domains: _Optional[_Iterable[str]] = ..., resolvedIPs: _Optional[_Mapping[str, IPList]] = ...) -> None: ...
+    def __init__(self, ID: _Optional[str] = ..., range: _Optional[str] = ..., selected: bool = ..., domains: _Optional[_Iterable[str]] = ..., resolvedIPs: _Optional[_Mapping[str, IPList]] = ...) -> None: ...
 
 class PortInfo(_message.Message):
     __slots__ = ("port", "range")
@@ -528,7 +526,7 @@ class DebugBundleRequest(_message.Message):
     cliVersion: str
     uploadInsecure: bool
     anonymizeLevel: str
-    def __init__(self, anonymize: _Optional[bool] = ..., systemInfo: _Optional[bool] = ..., uploadURL: _Optional[str] = ..., logFileCount: _Optional[int] = ..., cliVersion: _Optional[str] = ..., uploadInsecure: _Optional[bool] = ..., anonymizeLevel: _Optional[str] = ...) -> None: ...
+    def __init__(self, anonymize: bool = ..., systemInfo: bool = ..., uploadURL: _Optional[str] = ..., logFileCount: _Optional[int] = ..., cliVersion: _Optional[str] = ..., uploadInsecure: bool = ..., anonymizeLevel: _Optional[str] = ...) -> None: ...
 
 class DebugBundleResponse(_message.Message):
     __slots__ = ("path", "uploadedKey", "uploadFailureReason")
@@ -592,7 +590,7 @@ class CleanStateRequest(_message.Message):
     ALL_FIELD_NUMBER: _ClassVar[int]
     state_name: str
     all: bool
-    def __init__(self, state_name: _Optional[str] = ..., all: _Optional[bool] = ...) -> None: ...
+    def __init__(self, state_name: _Optional[str] = ..., all: bool = ...) -> None: ...
 
 class CleanStateResponse(_message.Message):
     __slots__ = ("cleaned_states",)
@@ -606,7 +604,7 @@ class DeleteStateRequest(_message.Message):
     ALL_FIELD_NUMBER: _ClassVar[int]
     state_name: str
     all: bool
-    def __init__(self, state_name: _Optional[str] = ..., all: _Optional[bool] = ...) -> None: ...
+    def __init__(self, state_name: _Optional[str] = ..., all: bool = ...) -> None: ...
 
 class DeleteStateResponse(_message.Message):
     __slots__ = ("deleted_states",)
@@ -618,7 +616,7 @@ class SetSyncResponsePersistenceRequest(_message.Message):
     __slots__ = ("enabled",)
     ENABLED_FIELD_NUMBER: _ClassVar[int]
     enabled: bool
-    def __init__(self, enabled: _Optional[bool] = ...) -> None: ...
+    def __init__(self, enabled: bool = ...) -> None: ...
 
 class SetSyncResponsePersistenceResponse(_message.Message):
     __slots__ = ()
@@ -638,7 +636,7 @@ class TCPFlags(_message.Message):
     rst: bool
     psh: bool
     urg: bool
-    def __init__(self, syn: _Optional[bool] = ..., ack: _Optional[bool] = ..., fin: _Optional[bool] = ..., rst: _Optional[bool] = ..., psh: _Optional[bool] = ..., urg: _Optional[bool] = ...) -> None: ...
+    def __init__(self, syn: bool = ..., ack: bool = ..., fin: bool = ..., rst: bool = ..., psh: bool = ..., urg: bool = ...) -> None: ...
 
 class TracePacketRequest(_message.Message):
     __slots__ = ("source_ip", "destination_ip", "protocol", "source_port", "destination_port", "direction", "tcp_flags", "icmp_type", "icmp_code")
@@ -672,7 +670,7 @@ class TraceStage(_message.Message):
     message: str
     allowed: bool
     forwarding_details: str
-    def __init__(self, name: _Optional[str] = ..., message: _Optional[str] = ..., allowed: _Optional[bool] = ..., forwarding_details: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., message: _Optional[str] = ..., allowed: bool = ..., forwarding_details: _Optional[str] = ...) -> None: ...
 
 class TracePacketResponse(_message.Message):
     __slots__ = ("stages", "final_disposition")
@@ -680,7 +678,7 @@ class TracePacketResponse(_message.Message):
     FINAL_DISPOSITION_FIELD_NUMBER: _ClassVar[int]
     stages: _containers.RepeatedCompositeFieldContainer[TraceStage]
     final_disposition: bool
-    def __init__(self, stages: _Optional[_Iterable[_Union[TraceStage, _Mapping]]] = ..., final_disposition: _Optional[bool] = ...) -> None: ...
+    def __init__(self, stages: _Optional[_Iterable[_Union[TraceStage, _Mapping]]] = ..., final_disposition: bool = ...) -> None: ...
 
 class SubscribeRequest(_message.Message):
     __slots__ = ()
@@ -829,7 +827,7 @@ class SetConfigRequest(_message.Message):
     disableSSHAuth: bool
     sshJWTCacheTTL: int
     disable_ipv6: bool
-    def __init__(self, username: _Optional[str] = ..., profileName: _Optional[str] = ..., managementUrl: _Optional[str] = ..., adminURL: _Optional[str] = ..., rosenpassEnabled: _Optional[bool] = ..., interfaceName: _Optional[str] = ..., wireguardPort: _Optional[int] = ..., optionalPreSharedKey: _Optional[str] = ..., disableAutoConnect: _Optional[bool] = ..., serverSSHAllowed: _Optional[bool] = ..., rosenpassPermissive: _Optional[bool] = ..., networkMonitor: _Optional[bool] = ..., disable_client_routes: _Optional[bool] = ..., disable_server_routes: _Optional[bool] = ..., disable_dns: _Optional[bool] = ..., disable_firewall: _Optional[bool] = ..., block_lan_access: _Optional[bool] = ..., disable_notifications: _Optional[bool] = ..., lazyConnectionEnabled: _Optional[bool] = ..., block_inbound: _Optional[bool] = ..., natExternalIPs: _Optional[_Iterable[str]] = ..., cleanNATExternalIPs: _Optional[bool] = ..., customDNSAddress: _Optional[bytes] = ..., extraIFaceBlacklist: _Optional[_Iterable[str]] = ..., dns_labels: _Optional[_Iterable[str]] = ..., cleanDNSLabels: _Optional[bool] = ..., dnsRouteInterval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., mtu: _Optional[int] = ..., enableSSHRoot: _Optional[bool] = ..., enableSSHSFTP: _Optional[bool] = ..., enableSSHLocalPortForwarding: _Optional[bool] = ..., enableSSHRemotePortForwarding: _Optional[bool] = ..., disableSSHAuth: _Optional[bool] = ..., sshJWTCacheTTL: _Optional[int] = ..., disable_ipv6: _Optional[bool] = ...) -> None: ...
+    def __init__(self, username: _Optional[str] = ..., profileName: _Optional[str] = ..., managementUrl: _Optional[str] = ..., adminURL: _Optional[str] = ..., rosenpassEnabled: bool = ..., interfaceName: _Optional[str] = ..., wireguardPort: _Optional[int] = ..., optionalPreSharedKey: _Optional[str] = ..., disableAutoConnect: bool = ..., serverSSHAllowed: bool = ..., rosenpassPermissive: bool = ..., networkMonitor: bool = ..., disable_client_routes: bool = ..., disable_server_routes: bool = ..., disable_dns: bool = ..., disable_firewall: bool = ..., block_lan_access: bool = ..., disable_notifications: bool = ..., lazyConnectionEnabled: bool = ..., block_inbound: bool = ..., natExternalIPs: _Optional[_Iterable[str]] = ..., cleanNATExternalIPs: bool = ..., customDNSAddress: _Optional[bytes] = ..., extraIFaceBlacklist: _Optional[_Iterable[str]] = ..., dns_labels: _Optional[_Iterable[str]] = ..., cleanDNSLabels: bool = ..., dnsRouteInterval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., mtu: _Optional[int] = ..., enableSSHRoot: bool = ..., enableSSHSFTP: bool = ..., enableSSHLocalPortForwarding: bool = ..., enableSSHRemotePortForwarding: bool = ..., disableSSHAuth: bool = ..., sshJWTCacheTTL: _Optional[int] = ..., disable_ipv6: bool = ...) -> None: ...
 
 class SetConfigResponse(_message.Message):
     __slots__ = ()
@@ -899,7 +897,7 @@ class Profile(_message.Message):
     name: str
     is_active: bool
     id: str
-    def __init__(self, name: _Optional[str] = ..., is_active: _Optional[bool] = ..., id: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., is_active: bool = ..., id: _Optional[str] = ...) -> None: ...
 
 class GetActiveProfileRequest(_message.Message):
     __slots__ = ()
@@ -949,7 +947,7 @@ class GetFeaturesResponse(_message.Message):
     disable_update_settings: bool
     disable_networks: bool
     disable_advanced_view: bool
-    def __init__(self, disable_profiles: _Optional[bool] = ..., disable_update_settings: _Optional[bool] = ..., disable_networks: _Optional[bool] = ..., disable_advanced_view: _Optional[bool] = ...) -> None: ...
+    def __init__(self, disable_profiles: bool = ..., disable_update_settings: bool = ..., disable_networks: bool = ..., disable_advanced_view: bool = ...) -> None: ...
 
 class MDMManagedFieldsViolation(_message.Message):
     __slots__ = ("fields",)
@@ -967,7 +965,7 @@ class TriggerUpdateResponse(_message.Message):
     ERRORMSG_FIELD_NUMBER: _ClassVar[int]
     success: bool
     errorMsg: str
-    def __init__(self, success: _Optional[bool] = ..., errorMsg: _Optional[str] = ...) -> None: ...
+    def __init__(self, success: bool = ..., errorMsg: _Optional[str] = ...) -> None: ...
 
 class GetPeerSSHHostKeyRequest(_message.Message):
     __slots__ = ("peerAddress",)
@@ -985,7 +983,7 @@ class GetPeerSSHHostKeyResponse(_message.Message):
     peerIP: str
     peerFQDN: str
     found: bool
-    def __init__(self, sshHostKey: _Optional[bytes] = ..., peerIP: _Optional[str] = ..., peerFQDN: _Optional[str] = ..., found: _Optional[bool] = ...) -> None: ...
+    def __init__(self, sshHostKey: _Optional[bytes] = ..., peerIP: _Optional[str] = ..., peerFQDN: _Optional[str] = ..., found: bool = ...) -> None: ...
 
 class RequestJWTAuthRequest(_message.Message):
     __slots__ = ("hint", "hasGraphicalSession")
@@ -993,7 +991,7 @@ class RequestJWTAuthRequest(_message.Message):
     HASGRAPHICALSESSION_FIELD_NUMBER: _ClassVar[int]
     hint: str
     hasGraphicalSession: bool
-    def __init__(self, hint: _Optional[str] = ..., hasGraphicalSession: _Optional[bool] = ...) -> None: ...
+    def __init__(self, hint: _Optional[str] = ..., hasGraphicalSession: bool = ...) -> None: ...
 
 class RequestJWTAuthResponse(_message.Message):
     __slots__ = ("verificationURI", "verificationURIComplete", "userCode", "deviceCode", "expiresIn", "cachedToken", "maxTokenAge")
@@ -1037,7 +1035,7 @@ class RequestExtendAuthSessionRequest(_message.Message):
     HASGRAPHICALSESSION_FIELD_NUMBER: _ClassVar[int]
     hint: str
     hasGraphicalSession: bool
-    def __init__(self, hint: _Optional[str] = ..., hasGraphicalSession: _Optional[bool] = ...) -> None: ...
+    def __init__(self, hint: _Optional[str] = ..., hasGraphicalSession: bool = ...) -> None: ...
 
 class RequestExtendAuthSessionResponse(_message.Message):
     __slots__ = ("verificationURI", "verificationURIComplete", "userCode", "deviceCode", "expiresIn")
@@ -1101,7 +1099,7 @@ class InstallerResultResponse(_message.Message):
     ERRORMSG_FIELD_NUMBER: _ClassVar[int]
     success: bool
     errorMsg: str
-    def __init__(self, success: _Optional[bool] = ..., errorMsg: _Optional[str] = ...) -> None: ...
+    def __init__(self, success: bool = ..., errorMsg: _Optional[str] = ...) -> None: ...
 
 class ExposeServiceRequest(_message.Message):
     __slots__ = ("port", "protocol", "pin", "password", "user_groups", "domain", "name_prefix", "listen_port")
@@ -1139,7 +1137,7 @@ class ExposeServiceReady(_message.Message):
     service_url: str
     domain: str
     port_auto_assigned: bool
-    def __init__(self, service_name: _Optional[str] = ..., service_url: _Optional[str] = ..., domain: _Optional[str] = ..., port_auto_assigned: _Optional[bool] = ...) -> None: ...
+    def __init__(self, service_name: _Optional[str] = ..., service_url: _Optional[str] = ..., domain: _Optional[str] = ..., port_auto_assigned: bool = ...) -> None: ...
 
 class StartCaptureRequest(_message.Message):
     __slots__ = ("text_output", "snap_len", "duration", "filter_expr", "verbose", "ascii")
@@ -1155,7 +1153,7 @@ class StartCaptureRequest(_message.Message):
     filter_expr: str
     verbose: bool
     ascii: bool
-    def __init__(self, text_output: _Optional[bool] = ..., snap_len: _Optional[int] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., filter_expr: _Optional[str] = ..., verbose: _Optional[bool] = ..., ascii: _Optional[bool] = ...) -> None: ...
+    def __init__(self, text_output: bool = ..., snap_len: _Optional[int] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., filter_expr: _Optional[str] = ..., verbose: bool = ..., ascii: bool = ...) -> None: ...
 
 class CapturePacket(_message.Message):
     __slots__ = ("data",)

@@ -5,7 +5,7 @@ import warnings
 
 from meshloom.rpc import daemon_pb2 as meshloom_dot_rpc_dot_daemon__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.73.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in meshloom/rpc/daemon_pb2_grpc.py depends on'
+        + f' but the generated code in meshloom/rpc/daemon_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class DaemonServiceStub:
+class DaemonServiceStub(object):
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -266,7 +266,7 @@ class DaemonServiceStub:
                 _registered_method=True)
 
 
-class DaemonServiceServicer:
+class DaemonServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Login(self, request, context):
@@ -786,7 +786,7 @@ def add_DaemonServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class DaemonService:
+class DaemonService(object):
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod

@@ -1,5 +1,3 @@
-import datetime
-
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf.internal import containers as _containers
@@ -117,7 +115,7 @@ class BundleParameters(_message.Message):
     log_file_count: int
     anonymize: bool
     anonymize_level: str
-    def __init__(self, bundle_for: _Optional[bool] = ..., bundle_for_time: _Optional[int] = ..., log_file_count: _Optional[int] = ..., anonymize: _Optional[bool] = ..., anonymize_level: _Optional[str] = ...) -> None: ...
+    def __init__(self, bundle_for: bool = ..., bundle_for_time: _Optional[int] = ..., log_file_count: _Optional[int] = ..., anonymize: bool = ..., anonymize_level: _Optional[str] = ...) -> None: ...
 
 class BundleResult(_message.Message):
     __slots__ = ("upload_key",)
@@ -151,7 +149,7 @@ class SyncResponse(_message.Message):
     sessionExpiresAt: _timestamp_pb2.Timestamp
     NetworkMapEnvelope: NetworkMapEnvelope
     Version: int
-    def __init__(self, netbirdConfig: _Optional[_Union[NetbirdConfig, _Mapping]] = ..., peerConfig: _Optional[_Union[PeerConfig, _Mapping]] = ..., remotePeers: _Optional[_Iterable[_Union[RemotePeerConfig, _Mapping]]] = ..., remotePeersIsEmpty: _Optional[bool] = ..., NetworkMap: _Optional[_Union[NetworkMap, _Mapping]] = ..., Checks: _Optional[_Iterable[_Union[Checks, _Mapping]]] = ..., sessionExpiresAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., NetworkMapEnvelope: _Optional[_Union[NetworkMapEnvelope, _Mapping]] = ..., Version: _Optional[int] = ...) -> None: ...
+    def __init__(self, netbirdConfig: _Optional[_Union[NetbirdConfig, _Mapping]] = ..., peerConfig: _Optional[_Union[PeerConfig, _Mapping]] = ..., remotePeers: _Optional[_Iterable[_Union[RemotePeerConfig, _Mapping]]] = ..., remotePeersIsEmpty: bool = ..., NetworkMap: _Optional[_Union[NetworkMap, _Mapping]] = ..., Checks: _Optional[_Iterable[_Union[Checks, _Mapping]]] = ..., sessionExpiresAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., NetworkMapEnvelope: _Optional[_Union[NetworkMapEnvelope, _Mapping]] = ..., Version: _Optional[int] = ...) -> None: ...
 
 class SyncMetaRequest(_message.Message):
     __slots__ = ("meta",)
@@ -197,7 +195,7 @@ class File(_message.Message):
     path: str
     exist: bool
     processIsRunning: bool
-    def __init__(self, path: _Optional[str] = ..., exist: _Optional[bool] = ..., processIsRunning: _Optional[bool] = ...) -> None: ...
+    def __init__(self, path: _Optional[str] = ..., exist: bool = ..., processIsRunning: bool = ...) -> None: ...
 
 class Flags(_message.Message):
     __slots__ = ("rosenpassEnabled", "rosenpassPermissive", "serverSSHAllowed", "disableClientRoutes", "disableServerRoutes", "disableDNS", "disableFirewall", "blockLANAccess", "blockInbound", "lazyConnectionEnabled", "enableSSHRoot", "enableSSHSFTP", "enableSSHLocalPortForwarding", "enableSSHRemotePortForwarding", "disableSSHAuth", "disableIPv6")
@@ -233,7 +231,7 @@ class Flags(_message.Message):
     enableSSHRemotePortForwarding: bool
     disableSSHAuth: bool
     disableIPv6: bool
-    def __init__(self, rosenpassEnabled: _Optional[bool] = ..., rosenpassPermissive: _Optional[bool] = ..., serverSSHAllowed: _Optional[bool] = ..., disableClientRoutes: _Optional[bool] = ..., disableServerRoutes: _Optional[bool] = ..., disableDNS: _Optional[bool] = ..., disableFirewall: _Optional[bool] = ..., blockLANAccess: _Optional[bool] = ..., blockInbound: _Optional[bool] = ..., lazyConnectionEnabled: _Optional[bool] = ..., enableSSHRoot: _Optional[bool] = ..., enableSSHSFTP: _Optional[bool] = ..., enableSSHLocalPortForwarding: _Optional[bool] = ..., enableSSHRemotePortForwarding: _Optional[bool] = ..., disableSSHAuth: _Optional[bool] = ..., disableIPv6: _Optional[bool] = ...) -> None: ...
+    def __init__(self, rosenpassEnabled: bool = ..., rosenpassPermissive: bool = ..., serverSSHAllowed: bool = ..., disableClientRoutes: bool = ..., disableServerRoutes: bool = ..., disableDNS: bool = ..., disableFirewall: bool = ..., blockLANAccess: bool = ..., blockInbound: bool = ..., lazyConnectionEnabled: bool = ..., enableSSHRoot: bool = ..., enableSSHSFTP: bool = ..., enableSSHLocalPortForwarding: bool = ..., enableSSHRemotePortForwarding: bool = ..., disableSSHAuth: bool = ..., disableIPv6: bool = ...) -> None: ...
 
 class PeerSystemMeta(_message.Message):
     __slots__ = ("hostname", "goOS", "kernel", "core", "platform", "OS", "netbirdVersion", "uiVersion", "kernelVersion", "OSVersion", "networkAddresses", "sysSerialNumber", "sysProductName", "sysManufacturer", "environment", "files", "flags", "capabilities", "syncMessageVersion")
@@ -381,13 +379,13 @@ class FlowConfig(_message.Message):
     counters: bool
     exitNodeCollection: bool
     dnsCollection: bool
-    def __init__(self, url: _Optional[str] = ..., tokenPayload: _Optional[str] = ..., tokenSignature: _Optional[str] = ..., interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., enabled: _Optional[bool] = ..., counters: _Optional[bool] = ..., exitNodeCollection: _Optional[bool] = ..., dnsCollection: _Optional[bool] = ...) -> None: ...
+    def __init__(self, url: _Optional[str] = ..., tokenPayload: _Optional[str] = ..., tokenSignature: _Optional[str] = ..., interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., enabled: bool = ..., counters: bool = ..., exitNodeCollection: bool = ..., dnsCollection: bool = ...) -> None: ...
 
 class MetricsConfig(_message.Message):
     __slots__ = ("enabled",)
     ENABLED_FIELD_NUMBER: _ClassVar[int]
     enabled: bool
-    def __init__(self, enabled: _Optional[bool] = ...) -> None: ...
+    def __init__(self, enabled: bool = ...) -> None: ...
 
 class JWTConfig(_message.Message):
     __slots__ = ("issuer", "audience", "keysLocation", "maxTokenAge", "audiences")
@@ -433,7 +431,7 @@ class PeerConfig(_message.Message):
     mtu: int
     autoUpdate: AutoUpdateSettings
     address_v6: bytes
-    def __init__(self, address: _Optional[str] = ..., dns: _Optional[str] = ..., sshConfig: _Optional[_Union[SSHConfig, _Mapping]] = ..., fqdn: _Optional[str] = ..., RoutingPeerDnsResolutionEnabled: _Optional[bool] = ..., LazyConnectionEnabled: _Optional[bool] = ..., mtu: _Optional[int] = ..., autoUpdate: _Optional[_Union[AutoUpdateSettings, _Mapping]] = ..., address_v6: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, address: _Optional[str] = ..., dns: _Optional[str] = ..., sshConfig: _Optional[_Union[SSHConfig, _Mapping]] = ..., fqdn: _Optional[str] = ..., RoutingPeerDnsResolutionEnabled: bool = ..., LazyConnectionEnabled: bool = ..., mtu: _Optional[int] = ..., autoUpdate: _Optional[_Union[AutoUpdateSettings, _Mapping]] = ..., address_v6: _Optional[bytes] = ...) -> None: ...
 
 class AutoUpdateSettings(_message.Message):
     __slots__ = ("version", "alwaysUpdate")
@@ -441,7 +439,7 @@ class AutoUpdateSettings(_message.Message):
     ALWAYSUPDATE_FIELD_NUMBER: _ClassVar[int]
     version: str
     alwaysUpdate: bool
-    def __init__(self, version: _Optional[str] = ..., alwaysUpdate: _Optional[bool] = ...) -> None: ...
+    def __init__(self, version: _Optional[str] = ..., alwaysUpdate: bool = ...) -> None: ...
 
 class NetworkMap(_message.Message):
     __slots__ = ("Serial", "peerConfig", "remotePeers", "remotePeersIsEmpty", "Routes", "DNSConfig", "offlinePeers", "FirewallRules", "firewallRulesIsEmpty", "routesFirewallRules", "routesFirewallRulesIsEmpty", "forwardingRules", "sshAuth")
@@ -471,7 +469,7 @@ class NetworkMap(_message.Message):
     routesFirewallRulesIsEmpty: bool
     forwardingRules: _containers.RepeatedCompositeFieldContainer[ForwardingRule]
     sshAuth: SSHAuth
-    def __init__(self, Serial: _Optional[int] = ..., peerConfig: _Optional[_Union[PeerConfig, _Mapping]] = ..., remotePeers: _Optional[_Iterable[_Union[RemotePeerConfig, _Mapping]]] = ..., remotePeersIsEmpty: _Optional[bool] = ..., Routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., DNSConfig: _Optional[_Union[DNSConfig, _Mapping]] = ..., offlinePeers: _Optional[_Iterable[_Union[RemotePeerConfig, _Mapping]]] = ..., FirewallRules: _Optional[_Iterable[_Union[FirewallRule, _Mapping]]] = ..., firewallRulesIsEmpty: _Optional[bool] = ..., routesFirewallRules: _Optional[_Iterable[_Union[RouteFirewallRule, _Mapping]]] = ..., routesFirewallRulesIsEmpty: _Optional[bool] = ..., forwardingRules: _Optional[_Iterable[_Union[ForwardingRule, _Mapping]]] = ..., sshAuth: _Optional[_Union[SSHAuth, _Mapping]] = ...) -> None: ...
+    def __init__(self, Serial: _Optional[int] = ..., peerConfig: _Optional[_Union[PeerConfig, _Mapping]] = ..., remotePeers: _Optional[_Iterable[_Union[RemotePeerConfig, _Mapping]]] = ..., remotePeersIsEmpty: bool = ..., Routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., DNSConfig: _Optional[_Union[DNSConfig, _Mapping]] = ..., offlinePeers: _Optional[_Iterable[_Union[RemotePeerConfig, _Mapping]]] = ..., FirewallRules: _Optional[_Iterable[_Union[FirewallRule, _Mapping]]] = ..., firewallRulesIsEmpty: bool = ..., routesFirewallRules: _Optional[_Iterable[_Union[RouteFirewallRule, _Mapping]]] = ..., routesFirewallRulesIsEmpty: bool = ..., forwardingRules: _Optional[_Iterable[_Union[ForwardingRule, _Mapping]]] = ..., sshAuth: _Optional[_Union[SSHAuth, _Mapping]] = ...) -> None: ...
 
 class SSHAuth(_message.Message):
     __slots__ = ("UserIDClaim", "AuthorizedUsers", "machine_users")
@@ -518,7 +516,7 @@ class SSHConfig(_message.Message):
     sshEnabled: bool
     sshPubKey: bytes
     jwtConfig: JWTConfig
-    def __init__(self, sshEnabled: _Optional[bool] = ..., sshPubKey: _Optional[bytes] = ..., jwtConfig: _Optional[_Union[JWTConfig, _Mapping]] = ...) -> None: ...
+    def __init__(self, sshEnabled: bool = ..., sshPubKey: _Optional[bytes] = ..., jwtConfig: _Optional[_Union[JWTConfig, _Mapping]] = ...) -> None: ...
 
 class DeviceAuthorizationFlowRequest(_message.Message):
     __slots__ = ()
@@ -572,7 +570,7 @@ class ProviderConfig(_message.Message):
     RedirectURLs: _containers.RepeatedScalarFieldContainer[str]
     DisablePromptLogin: bool
     LoginFlag: int
-    def __init__(self, ClientID: _Optional[str] = ..., ClientSecret: _Optional[str] = ..., Domain: _Optional[str] = ..., Audience: _Optional[str] = ..., DeviceAuthEndpoint: _Optional[str] = ..., TokenEndpoint: _Optional[str] = ..., Scope: _Optional[str] = ..., UseIDToken: _Optional[bool] = ..., AuthorizationEndpoint: _Optional[str] = ..., RedirectURLs: _Optional[_Iterable[str]] = ..., DisablePromptLogin: _Optional[bool] = ..., LoginFlag: _Optional[int] = ...) -> None: ...
+    def __init__(self, ClientID: _Optional[str] = ..., ClientSecret: _Optional[str] = ..., Domain: _Optional[str] = ..., Audience: _Optional[str] = ..., DeviceAuthEndpoint: _Optional[str] = ..., TokenEndpoint: _Optional[str] = ..., Scope: _Optional[str] = ..., UseIDToken: bool = ..., AuthorizationEndpoint: _Optional[str] = ..., RedirectURLs: _Optional[_Iterable[str]] = ..., DisablePromptLogin: bool = ..., LoginFlag: _Optional[int] = ...) -> None: ...
 
 class Route(_message.Message):
     __slots__ = ("ID", "Network", "NetworkType", "Peer", "Metric", "Masquerade", "NetID", "Domains", "keepRoute", "skipAutoApply")
@@ -596,7 +594,7 @@ class Route(_message.Message):
     Domains: _containers.RepeatedScalarFieldContainer[str]
     keepRoute: bool
     skipAutoApply: bool
-    def __init__(self, ID: _Optional[str] = ..., Network: _Optional[str] = ..., NetworkType: _Optional[int] = ..., Peer: _Optional[str] = ..., Metric: _Optional[int] = ..., Masquerade: _Optional[bool] = ..., NetID: _Optional[str] = ..., Domains: _Optional[_Iterable[str]] = ..., keepRoute: _Optional[bool] = ..., skipAutoApply: _Optional[bool] = ...) -> None: ...
+    def __init__(self, ID: _Optional[str] = ..., Network: _Optional[str] = ..., NetworkType: _Optional[int] = ..., Peer: _Optional[str] = ..., Metric: _Optional[int] = ..., Masquerade: bool = ..., NetID: _Optional[str] = ..., Domains: _Optional[_Iterable[str]] = ..., keepRoute: bool = ..., skipAutoApply: bool = ...) -> None: ...
 
 class DNSConfig(_message.Message):
     __slots__ = ("ServiceEnable", "NameServerGroups", "CustomZones", "ForwarderPort")
@@ -608,7 +606,7 @@ class DNSConfig(_message.Message):
     NameServerGroups: _containers.RepeatedCompositeFieldContainer[NameServerGroup]
     CustomZones: _containers.RepeatedCompositeFieldContainer[CustomZone]
     ForwarderPort: int
-    def __init__(self, ServiceEnable: _Optional[bool] = ..., NameServerGroups: _Optional[_Iterable[_Union[NameServerGroup, _Mapping]]] = ..., CustomZones: _Optional[_Iterable[_Union[CustomZone, _Mapping]]] = ..., ForwarderPort: _Optional[int] = ...) -> None: ...
+    def __init__(self, ServiceEnable: bool = ..., NameServerGroups: _Optional[_Iterable[_Union[NameServerGroup, _Mapping]]] = ..., CustomZones: _Optional[_Iterable[_Union[CustomZone, _Mapping]]] = ..., ForwarderPort: _Optional[int] = ...) -> None: ...
 
 class CustomZone(_message.Message):
     __slots__ = ("Domain", "Records", "SearchDomainDisabled", "NonAuthoritative")
@@ -620,7 +618,7 @@ class CustomZone(_message.Message):
     Records: _containers.RepeatedCompositeFieldContainer[SimpleRecord]
     SearchDomainDisabled: bool
     NonAuthoritative: bool
-    def __init__(self, Domain: _Optional[str] = ..., Records: _Optional[_Iterable[_Union[SimpleRecord, _Mapping]]] = ..., SearchDomainDisabled: _Optional[bool] = ..., NonAuthoritative: _Optional[bool] = ...) -> None: ...
+    def __init__(self, Domain: _Optional[str] = ..., Records: _Optional[_Iterable[_Union[SimpleRecord, _Mapping]]] = ..., SearchDomainDisabled: bool = ..., NonAuthoritative: bool = ...) -> None: ...
 
 class SimpleRecord(_message.Message):
     __slots__ = ("Name", "Type", "Class", "TTL", "RData")
@@ -646,7 +644,7 @@ class NameServerGroup(_message.Message):
     Primary: bool
     Domains: _containers.RepeatedScalarFieldContainer[str]
     SearchDomainsEnabled: bool
-    def __init__(self, NameServers: _Optional[_Iterable[_Union[NameServer, _Mapping]]] = ..., Primary: _Optional[bool] = ..., Domains: _Optional[_Iterable[str]] = ..., SearchDomainsEnabled: _Optional[bool] = ...) -> None: ...
+    def __init__(self, NameServers: _Optional[_Iterable[_Union[NameServer, _Mapping]]] = ..., Primary: bool = ..., Domains: _Optional[_Iterable[str]] = ..., SearchDomainsEnabled: bool = ...) -> None: ...
 
 class NameServer(_message.Message):
     __slots__ = ("IP", "NSType", "Port")
@@ -731,7 +729,7 @@ class RouteFirewallRule(_message.Message):
     customProtocol: int
     PolicyID: bytes
     RouteID: str
-    def __init__(self, sourceRanges: _Optional[_Iterable[str]] = ..., action: _Optional[_Union[RuleAction, str]] = ..., destination: _Optional[str] = ..., protocol: _Optional[_Union[RuleProtocol, str]] = ..., portInfo: _Optional[_Union[PortInfo, _Mapping]] = ..., isDynamic: _Optional[bool] = ..., domains: _Optional[_Iterable[str]] = ..., customProtocol: _Optional[int] = ..., PolicyID: _Optional[bytes] = ..., RouteID: _Optional[str] = ...) -> None: ...
+    def __init__(self, sourceRanges: _Optional[_Iterable[str]] = ..., action: _Optional[_Union[RuleAction, str]] = ..., destination: _Optional[str] = ..., protocol: _Optional[_Union[RuleProtocol, str]] = ..., portInfo: _Optional[_Union[PortInfo, _Mapping]] = ..., isDynamic: bool = ..., domains: _Optional[_Iterable[str]] = ..., customProtocol: _Optional[int] = ..., PolicyID: _Optional[bytes] = ..., RouteID: _Optional[str] = ...) -> None: ...
 
 class ForwardingRule(_message.Message):
     __slots__ = ("protocol", "destinationPort", "translatedAddress", "translatedPort")
@@ -775,7 +773,7 @@ class ExposeServiceResponse(_message.Message):
     service_url: str
     domain: str
     port_auto_assigned: bool
-    def __init__(self, service_name: _Optional[str] = ..., service_url: _Optional[str] = ..., domain: _Optional[str] = ..., port_auto_assigned: _Optional[bool] = ...) -> None: ...
+    def __init__(self, service_name: _Optional[str] = ..., service_url: _Optional[str] = ..., domain: _Optional[str] = ..., port_auto_assigned: bool = ...) -> None: ...
 
 class RenewExposeRequest(_message.Message):
     __slots__ = ("domain",)
@@ -909,7 +907,7 @@ class AccountSettingsCompact(_message.Message):
     PEER_LOGIN_EXPIRATION_NS_FIELD_NUMBER: _ClassVar[int]
     peer_login_expiration_enabled: bool
     peer_login_expiration_ns: int
-    def __init__(self, peer_login_expiration_enabled: _Optional[bool] = ..., peer_login_expiration_ns: _Optional[int] = ...) -> None: ...
+    def __init__(self, peer_login_expiration_enabled: bool = ..., peer_login_expiration_ns: _Optional[int] = ...) -> None: ...
 
 class AccountNetwork(_message.Message):
     __slots__ = ("identifier", "net_cidr", "net_v6_cidr", "dns", "serial")
@@ -957,7 +955,7 @@ class PeerCompact(_message.Message):
     supports_ipv6: bool
     supports_source_prefixes: bool
     server_ssh_allowed: bool
-    def __init__(self, wg_pub_key: _Optional[bytes] = ..., ip: _Optional[bytes] = ..., ipv6: _Optional[bytes] = ..., ssh_pub_key: _Optional[bytes] = ..., dns_label: _Optional[str] = ..., agent_version: _Optional[str] = ..., added_with_sso_login: _Optional[bool] = ..., login_expiration_enabled: _Optional[bool] = ..., last_login_unix_nano: _Optional[int] = ..., ssh_enabled: _Optional[bool] = ..., supports_ipv6: _Optional[bool] = ..., supports_source_prefixes: _Optional[bool] = ..., server_ssh_allowed: _Optional[bool] = ...) -> None: ...
+    def __init__(self, wg_pub_key: _Optional[bytes] = ..., ip: _Optional[bytes] = ..., ipv6: _Optional[bytes] = ..., ssh_pub_key: _Optional[bytes] = ..., dns_label: _Optional[str] = ..., agent_version: _Optional[str] = ..., added_with_sso_login: bool = ..., login_expiration_enabled: bool = ..., last_login_unix_nano: _Optional[int] = ..., ssh_enabled: bool = ..., supports_ipv6: bool = ..., supports_source_prefixes: bool = ..., server_ssh_allowed: bool = ...) -> None: ...
 
 class PolicyCompact(_message.Message):
     __slots__ = ("id", "action", "protocol", "bidirectional", "ports", "port_ranges", "source_group_ids", "destination_group_ids", "authorized_groups", "authorized_user", "source_resource", "destination_resource", "source_posture_check_ids")
@@ -994,7 +992,7 @@ class PolicyCompact(_message.Message):
     source_resource: ResourceCompact
     destination_resource: ResourceCompact
     source_posture_check_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[str] = ..., action: _Optional[_Union[RuleAction, str]] = ..., protocol: _Optional[_Union[RuleProtocol, str]] = ..., bidirectional: _Optional[bool] = ..., ports: _Optional[_Iterable[int]] = ..., port_ranges: _Optional[_Iterable[_Union[PortInfo.Range, _Mapping]]] = ..., source_group_ids: _Optional[_Iterable[str]] = ..., destination_group_ids: _Optional[_Iterable[str]] = ..., authorized_groups: _Optional[_Mapping[str, UserNameList]] = ..., authorized_user: _Optional[str] = ..., source_resource: _Optional[_Union[ResourceCompact, _Mapping]] = ..., destination_resource: _Optional[_Union[ResourceCompact, _Mapping]] = ..., source_posture_check_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., action: _Optional[_Union[RuleAction, str]] = ..., protocol: _Optional[_Union[RuleProtocol, str]] = ..., bidirectional: bool = ..., ports: _Optional[_Iterable[int]] = ..., port_ranges: _Optional[_Iterable[_Union[PortInfo.Range, _Mapping]]] = ..., source_group_ids: _Optional[_Iterable[str]] = ..., destination_group_ids: _Optional[_Iterable[str]] = ..., authorized_groups: _Optional[_Mapping[str, UserNameList]] = ..., authorized_user: _Optional[str] = ..., source_resource: _Optional[_Union[ResourceCompact, _Mapping]] = ..., destination_resource: _Optional[_Union[ResourceCompact, _Mapping]] = ..., source_posture_check_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ResourceCompact(_message.Message):
     __slots__ = ("type", "peer_index_set", "peer_index")
@@ -1004,7 +1002,7 @@ class ResourceCompact(_message.Message):
     type: str
     peer_index_set: bool
     peer_index: int
-    def __init__(self, type: _Optional[str] = ..., peer_index_set: _Optional[bool] = ..., peer_index: _Optional[int] = ...) -> None: ...
+    def __init__(self, type: _Optional[str] = ..., peer_index_set: bool = ..., peer_index: _Optional[int] = ...) -> None: ...
 
 class UserNameList(_message.Message):
     __slots__ = ("names",)
@@ -1020,7 +1018,7 @@ class GroupCompact(_message.Message):
     id: str
     peer_indexes: _containers.RepeatedScalarFieldContainer[int]
     is_all: bool
-    def __init__(self, id: _Optional[str] = ..., peer_indexes: _Optional[_Iterable[int]] = ..., is_all: _Optional[bool] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., peer_indexes: _Optional[_Iterable[int]] = ..., is_all: bool = ...) -> None: ...
 
 class DNSSettingsCompact(_message.Message):
     __slots__ = ("disabled_management_group_ids",)
@@ -1062,7 +1060,7 @@ class RouteRaw(_message.Message):
     group_ids: _containers.RepeatedScalarFieldContainer[str]
     access_control_group_ids: _containers.RepeatedScalarFieldContainer[str]
     skip_auto_apply: bool
-    def __init__(self, id: _Optional[str] = ..., net_id: _Optional[str] = ..., description: _Optional[str] = ..., network_cidr: _Optional[str] = ..., domains: _Optional[_Iterable[str]] = ..., keep_route: _Optional[bool] = ..., peer_index_set: _Optional[bool] = ..., peer_index: _Optional[int] = ..., peer_group_ids: _Optional[_Iterable[str]] = ..., network_type: _Optional[int] = ..., masquerade: _Optional[bool] = ..., metric: _Optional[int] = ..., enabled: _Optional[bool] = ..., group_ids: _Optional[_Iterable[str]] = ..., access_control_group_ids: _Optional[_Iterable[str]] = ..., skip_auto_apply: _Optional[bool] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., net_id: _Optional[str] = ..., description: _Optional[str] = ..., network_cidr: _Optional[str] = ..., domains: _Optional[_Iterable[str]] = ..., keep_route: bool = ..., peer_index_set: bool = ..., peer_index: _Optional[int] = ..., peer_group_ids: _Optional[_Iterable[str]] = ..., network_type: _Optional[int] = ..., masquerade: bool = ..., metric: _Optional[int] = ..., enabled: bool = ..., group_ids: _Optional[_Iterable[str]] = ..., access_control_group_ids: _Optional[_Iterable[str]] = ..., skip_auto_apply: bool = ...) -> None: ...
 
 class NameServerGroupRaw(_message.Message):
     __slots__ = ("id", "nameservers", "group_ids", "primary", "domains", "enabled", "search_domains_enabled")
@@ -1080,7 +1078,7 @@ class NameServerGroupRaw(_message.Message):
     domains: _containers.RepeatedScalarFieldContainer[str]
     enabled: bool
     search_domains_enabled: bool
-    def __init__(self, id: _Optional[str] = ..., nameservers: _Optional[_Iterable[_Union[NameServer, _Mapping]]] = ..., group_ids: _Optional[_Iterable[str]] = ..., primary: _Optional[bool] = ..., domains: _Optional[_Iterable[str]] = ..., enabled: _Optional[bool] = ..., search_domains_enabled: _Optional[bool] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., nameservers: _Optional[_Iterable[_Union[NameServer, _Mapping]]] = ..., group_ids: _Optional[_Iterable[str]] = ..., primary: bool = ..., domains: _Optional[_Iterable[str]] = ..., enabled: bool = ..., search_domains_enabled: bool = ...) -> None: ...
 
 class NetworkResourceRaw(_message.Message):
     __slots__ = ("id", "network_seq", "name", "description", "type", "address", "domain_value", "prefix_cidr", "enabled")
@@ -1102,7 +1100,7 @@ class NetworkResourceRaw(_message.Message):
     domain_value: str
     prefix_cidr: str
     enabled: bool
-    def __init__(self, id: _Optional[str] = ..., network_seq: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., type: _Optional[str] = ..., address: _Optional[str] = ..., domain_value: _Optional[str] = ..., prefix_cidr: _Optional[str] = ..., enabled: _Optional[bool] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., network_seq: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., type: _Optional[str] = ..., address: _Optional[str] = ..., domain_value: _Optional[str] = ..., prefix_cidr: _Optional[str] = ..., enabled: bool = ...) -> None: ...
 
 class NetworkRouterList(_message.Message):
     __slots__ = ("entries",)
@@ -1126,7 +1124,7 @@ class NetworkRouterEntry(_message.Message):
     masquerade: bool
     metric: int
     enabled: bool
-    def __init__(self, id: _Optional[str] = ..., peer_index: _Optional[int] = ..., peer_index_set: _Optional[bool] = ..., peer_group_ids: _Optional[_Iterable[str]] = ..., masquerade: _Optional[bool] = ..., metric: _Optional[int] = ..., enabled: _Optional[bool] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., peer_index: _Optional[int] = ..., peer_index_set: bool = ..., peer_group_ids: _Optional[_Iterable[str]] = ..., masquerade: bool = ..., metric: _Optional[int] = ..., enabled: bool = ...) -> None: ...
 
 class PolicyIds(_message.Message):
     __slots__ = ("ids",)

@@ -5,7 +5,7 @@ import warnings
 
 from meshloom.rpc import management_pb2 as meshloom_dot_rpc_dot_management__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.73.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in meshloom/rpc/management_pb2_grpc.py depends on'
+        + f' but the generated code in meshloom/rpc/management_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class ManagementServiceStub:
+class ManagementServiceStub(object):
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -101,7 +101,7 @@ class ManagementServiceStub:
                 _registered_method=True)
 
 
-class ManagementServiceServicer:
+class ManagementServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Login(self, request, context):
@@ -258,7 +258,7 @@ def add_ManagementServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class ManagementService:
+class ManagementService(object):
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod

@@ -69,7 +69,7 @@ class Mode(_message.Message):
     __slots__ = ("direct",)
     DIRECT_FIELD_NUMBER: _ClassVar[int]
     direct: bool
-    def __init__(self, direct: _Optional[bool] = ...) -> None: ...
+    def __init__(self, direct: bool = ...) -> None: ...
 
 class RosenpassConfig(_message.Message):
     __slots__ = ("rosenpassPubKey", "rosenpassServerAddr")

@@ -5,7 +5,7 @@ import warnings
 
 from meshloom.rpc import signalexchange_pb2 as meshloom_dot_rpc_dot_signalexchange__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.73.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in meshloom/rpc/signalexchange_pb2_grpc.py depends on'
+        + f' but the generated code in meshloom/rpc/signalexchange_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class SignalExchangeStub:
+class SignalExchangeStub(object):
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -46,7 +46,7 @@ class SignalExchangeStub:
                 _registered_method=True)
 
 
-class SignalExchangeServicer:
+class SignalExchangeServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Send(self, request, context):
@@ -82,7 +82,7 @@ def add_SignalExchangeServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class SignalExchange:
+class SignalExchange(object):
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod

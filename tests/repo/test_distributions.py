@@ -1,0 +1,91 @@
+"""Every distribution, built and installed alone, works. No network: what they need is packed from what is here."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / "tools" / "distributions"
+PROJECTS = [
+    tomllib.loads(file.read_text())["project"]
+    for pattern in ("core", "libraries/*", "plugins/*/*", "services/*")
+    for file in sorted(ROOT.glob(f"{pattern}/pyproject.toml"))
+]
+WANTED = [
+    name
+    for project in PROJECTS
+    for name in (project["name"], *(f"{project['name']}[{each}]" for each in project.get("optional-dependencies", ())))
+]
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON", "MESHLOOM_"))}
+
+
+def run(*argv):
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, env=CLEAN, cwd="/")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def pack(distribution, into):
+    """The wheel that an installed distribution came from; its programs come from its entry points again."""
+    tags = [tag.split("-") for tag in metadata.distribution(distribution).read_text("WHEEL").split() if "-" in tag]
+    tags = [tag for tag in tags if len(tag) == 3 and tag[0] != "Wheel"]
+    tag = "-".join(".".join(dict.fromkeys(tag[place] for tag in tags)) for place in range(3))
+    found = metadata.distribution(distribution)
+    name = re.sub(r"[-_.]+", "_", found.name)
+    with zipfile.ZipFile(into / f"{name}-{found.version}-{tag}.whl", "w") as wheel:
+        for file in found.files:
+            if ".." not in file.parts and file.suffix != ".pyc" and file.name not in ("INSTALLER", "REQUESTED"):
+                wheel.write(found.locate_file(file), str(file))
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheels")
+    run(sys.executable, TOOLS / "build.py", folder)
+    for each in metadata.distributions():
+        if each.read_text("WHEEL") and not each.name.startswith("meshloom") and each.name not in ("pip", "setuptools"):
+            pack(each.name, folder)
+    return folder
+
+
+def prove(wanted, wheels, folder):
+    """Install it in an environment that has nothing else, and prove it there."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder)
+    python = folder / "bin" / "python"
+    options = ("--isolated", "--no-cache-dir", "--python", python)
+    offline = ("--no-index", "--find-links", wheels)
+    lacking = run(sys.executable, TOOLS / "install.py", wheels, wanted, *options, "--", *offline)
+    assert lacking == ""
+    return run(python, "-I", TOOLS / "prove.py", wanted)
+
+
+def test_every_distribution_installs_and_works_alone(wheels, tmp_path):
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        proofs = list(pool.map(lambda wanted: prove(wanted, wheels, tmp_path / wanted), WANTED))
+    assert len(proofs) > len(PROJECTS)  # the extras, too
+    for wanted, proof in zip(WANTED, proofs, strict=True):
+        assert proof.startswith(f"{wanted}: "), proof
+
+
+def test_a_dependency_that_is_not_declared_is_found(wheels, tmp_path):
+    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "env")
+    python = tmp_path / "env" / "bin" / "python"
+    site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+    (wheel,) = wheels.glob("meshloom_stun-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    done = subprocess.run(
+        [python, "-I", TOOLS / "prove.py", "meshloom-stun"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode
+    assert "No module named" in done.stderr
