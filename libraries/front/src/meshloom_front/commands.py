@@ -21,8 +21,28 @@ from meshloom_front.config import ServerConfig
 Run = Callable[[Setup[ServerConfig]], Awaitable[None]]
 
 EXIT_FAILED, EXIT_CONFIG = 1, 2
+EXIT_CODES = """\b
+Exit codes:
+  0  done, or told to stop
+  1  failed: a port that is taken, a file that cannot be written
+  2  wrong use: an option, a value, the configuration file
+"""  # \b is click's mark for lines kept as they are
 QUIET = {"alembic": logging.WARNING, "uvicorn.access": logging.WARNING, "uvicorn.error": logging.ERROR}
 """Libraries that tell every step, every request, and every request that strangers get wrong; all of it with debug."""
+
+
+class ServerGroup(click.Group):
+    """A server's commands, with what its configuration can say; the reference is made from both.
+
+    Args:
+        config: The class of its own keys.
+        kinds: Kinds of backend that it uses.
+    """
+
+    def __init__(self, *args: Any, config: type[ServerConfig], kinds: Sequence[str], **more: Any) -> None:
+        super().__init__(*args, epilog=EXIT_CODES, **more)
+        self.config = config
+        self.kinds = kinds
 
 
 def server_commands(name: str, about: str, kinds: Sequence[str], run: Run) -> click.Group:
@@ -36,7 +56,13 @@ def server_commands(name: str, about: str, kinds: Sequence[str], run: Run) -> cl
     """
     keys = list(keys_of(ServerConfig))
 
-    @click.group(name, help=about, invoke_without_command=True, context_settings={"auto_envvar_prefix": None})
+    @click.group(
+        name,
+        cls=partial(ServerGroup, config=ServerConfig, kinds=kinds),
+        help=about,
+        invoke_without_command=True,
+        context_settings={"auto_envvar_prefix": None},
+    )
     @click.option(
         "--config", "file", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (TOML)."
     )

@@ -10,20 +10,19 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from weakref import WeakSet
 
 import attrs
 
+from meshloom_front.handshakes import BACKLOG, FIRST_BYTES_WITHIN, Handshakes
 from meshloom_front.http import HTTP
 
 _log = logging.getLogger(__name__)
 
 PREFACE = b"PRI * HTTP/2.0"
-FIRST_BYTES_WITHIN = 10.0
-"""Seconds in which a connection must have said what it is; with TLS, also those of the handshake before."""
 PIPE_LIMIT = 256 * 1024
 
 
@@ -52,15 +51,20 @@ class SharedTCPPort:
     """Accepts the connections; made by :func:`open_port`."""
 
     def __init__(self, http: HTTP, grpc_socket: Path, limits: PortLimits) -> None:
-        self._http, self._grpc_socket, self._limits = http, grpc_socket, limits
+        self._http, self._grpc_socket, self.limits = http, grpc_socket, limits
         self._waiting: dict[_Waiting, None] = {}
         self._sources: dict[str, str] = {}
         self._pipes = 0
         self._transports: WeakSet[asyncio.BaseTransport] = WeakSet()
 
-    def connection(self, tls: ssl.SSLContext | None = None) -> asyncio.Protocol:
+    def connection(self) -> asyncio.Protocol:
         """The protocol of a new connection."""
-        return _Connection(self) if tls is None else _Handshake(self, tls)
+        return _Connection(self)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more connection is within the limits."""
+        return self._pipes + len(self._http) + len(self._waiting) < self.limits.connections
 
     def close(self) -> None:
         """End all connections that are still open."""
@@ -78,19 +82,20 @@ class _Waiting(asyncio.Protocol):
 
     def __init__(self, port: SharedTCPPort) -> None:
         self._port = port
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None
         self._timeout: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait, for a while."""
-        self._transport = transport  # type: ignore[assignment]
+        self.transport = transport  # type: ignore[assignment]
         port = self._port
-        port._transports.add(transport)  # noqa: SLF001 - the two are one
-        waiting, limits = port._waiting, port._limits  # noqa: SLF001
-        if port._pipes + len(port._http) + len(waiting) >= limits.connections:  # noqa: SLF001
+        if transport.get_extra_info("sslcontext") is None:  # those with TLS end with their handshakes' sockets
+            port._transports.add(transport)  # noqa: SLF001 - the two are one
+        waiting = port._waiting  # noqa: SLF001
+        if not port.has_room:
             self.abort()
             return
-        if len(waiting) >= limits.waiting:
+        if len(waiting) >= port.limits.waiting:
             next(iter(waiting)).abort()
         waiting[self] = None
         self._timeout = asyncio.get_running_loop().call_later(FIRST_BYTES_WITHIN, self.abort)
@@ -98,51 +103,14 @@ class _Waiting(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once."""
         self._decided()
-        if self._transport is not None:
-            self._transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     def _decided(self) -> None:
         self._port._waiting.pop(self, None)  # noqa: SLF001
         if self._timeout is not None:
             self._timeout.cancel()
             self._timeout = None
-
-
-class _Handshake(_Waiting):
-    """A connection until TLS is agreed on."""
-
-    def __init__(self, port: SharedTCPPort, tls: ssl.SSLContext) -> None:
-        super().__init__(port)
-        self._tls = tls
-        self._task: asyncio.Task[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin at once; the client speaks first."""
-        super().connection_made(transport)
-        if self._timeout is not None:
-            self._task = asyncio.get_running_loop().create_task(self._agree())
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Nobody to agree with any more."""
-        self._decided()
-
-    async def _agree(self) -> None:
-        connection = _Connection(self._port)
-        raw = self._transport
-        if raw is None:
-            return
-        try:
-            made = await asyncio.get_running_loop().start_tls(
-                raw, connection, self._tls, server_side=True, ssl_handshake_timeout=FIRST_BYTES_WITHIN
-            )
-        except OSError as error:  # also ssl.SSLError, and asyncio's aborted handshakes
-            _log.debug("a TLS handshake failed: %s", error)
-            self.abort()
-            return
-        finally:
-            self._decided()
-        if made is not None:
-            connection.connection_made(made)
 
 
 class _Connection(_Waiting):
@@ -155,23 +123,16 @@ class _Connection(_Waiting):
         self._connecting: asyncio.Task[None] | None = None
         self._source = ""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the first bytes; after TLS's handshake they may be here already."""
-        super().connection_made(transport)
-        if self._buffer:
-            self.data_received(b"")
-
     def data_received(self, data: bytes) -> None:
         """First bytes decide; then everything goes through."""
-        if self._inner is not None and self._inner.transport is not None:
-            self._inner.transport.write(data)
+        if self._inner is not None:
+            if (inner := _usable(self._inner)) is not None:
+                inner.write(data)
             return
         self._buffer += data
-        if self._transport is None:
-            return
         if self._connecting is not None:
-            if len(self._buffer) > PIPE_LIMIT and self._transport is not None:
-                self._transport.pause_reading()
+            if len(self._buffer) > PIPE_LIMIT and self.transport is not None:
+                self.transport.pause_reading()
         elif self._buffer.startswith(PREFACE):
             self._decided()
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
@@ -184,30 +145,30 @@ class _Connection(_Waiting):
         self._decided()
         if self._connecting is not None:
             self._connecting.cancel()
-        if self._inner is not None and self._inner.transport is not None:
-            self._inner.transport.close()
+        if (inner := _usable(self._inner)) is not None:
+            inner.close()
 
     def pause_writing(self) -> None:
         """The client reads slowly: gRPC waits."""
-        if self._inner is not None and self._inner.transport is not None:
-            self._inner.transport.pause_reading()
+        if (inner := _usable(self._inner)) is not None:
+            inner.pause_reading()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        if self._inner is not None and self._inner.transport is not None:
-            self._inner.transport.resume_reading()
+        if (inner := _usable(self._inner)) is not None:
+            inner.resume_reading()
 
     def _become_http(self) -> None:
-        if self._transport is None:
+        if self.transport is None:
             return
         protocol = self._port._http()  # noqa: SLF001
-        self._transport.set_protocol(protocol)
-        protocol.connection_made(self._transport)
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
         protocol.data_received(self._buffer)
 
     async def _connect(self) -> None:
         """Open gRPC's side from a socket whose name tells the client's address."""
-        port, transport = self._port, self._transport
+        port, transport = self._port, self.transport
         if transport is None:
             return
         peer = transport.get_extra_info("peername")
@@ -221,15 +182,21 @@ class _Connection(_Waiting):
             await loop.sock_connect(inner, str(port._grpc_socket))  # noqa: SLF001
             _, self._inner = await loop.create_unix_connection(lambda: _Inner(self), sock=inner)
         except OSError as error:
-            inner.close()
-            port._sources.pop(self._source, None)  # noqa: SLF001
             _log.error("gRPC cannot be reached behind the port: %s", error)
             self.abort()
             return
-        if self._inner.transport is not None:
-            self._inner.transport.write(self._buffer)
-        self._buffer = b""
-        transport.resume_reading()
+        finally:
+            if self._inner is None:  # also where the client left meanwhile, and this task was cancelled
+                inner.close()
+                port._sources.pop(self._source, None)  # noqa: SLF001
+        self._inner_opened()
+
+    def _inner_opened(self) -> None:
+        buffered, self._buffer = self._buffer, b""
+        if (inner := _usable(self._inner)) is not None:
+            inner.write(buffered)
+        if (transport := _usable(self)) is not None:
+            transport.resume_reading()
 
 
 class _Inner(asyncio.Protocol):
@@ -244,37 +211,46 @@ class _Inner(asyncio.Protocol):
         self._outer._port._pipes += 1  # noqa: SLF001
 
     def data_received(self, data: bytes) -> None:
-        outer = self._outer._transport  # noqa: SLF001
-        if outer is not None:
+        if (outer := _usable(self._outer)) is not None:
             outer.write(data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._outer._port._pipes -= 1  # noqa: SLF001
         self._outer._port._sources.pop(self._outer._source, None)  # noqa: SLF001
-        outer = self._outer._transport  # noqa: SLF001
-        if outer is not None:
+        if (outer := _usable(self._outer)) is not None:
             outer.close()
 
     def pause_writing(self) -> None:
-        outer = self._outer._transport  # noqa: SLF001
-        if outer is not None:
+        if (outer := _usable(self._outer)) is not None:
             outer.pause_reading()
 
     def resume_writing(self) -> None:
-        outer = self._outer._transport  # noqa: SLF001
-        if outer is not None:
+        if (outer := _usable(self._outer)) is not None:
             outer.resume_reading()
+
+
+def _usable(side: _Connection | _Inner | None) -> asyncio.Transport | None:
+    """A side's transport; None where it is closed, since uvloop raises where asyncio does nothing."""
+    transport = side.transport if side is not None else None
+    return None if transport is None or transport.is_closing() else transport
 
 
 @asynccontextmanager
 async def open_port(
     port: SharedTCPPort, listening: socket.socket, tls: ssl.SSLContext | None
-) -> AsyncIterator[asyncio.Server]:
-    """Accept connections until leaving, or until the server that is given is closed; leaving ends those still open."""
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: port.connection(tls), sock=listening, backlog=4096)
+) -> AsyncIterator[Callable[[], None]]:
+    """Accept connections until leaving, or until what is given is called; leaving ends those still open."""
+    if tls is not None:
+        handshakes = Handshakes(port.connection, tls, port.limits.waiting, lambda: port.has_room)
+        async with handshakes.accepting(listening):
+            try:
+                yield handshakes.stop
+            finally:
+                port.close()
+        return
+    server = await asyncio.get_running_loop().create_server(port.connection, sock=listening, backlog=BACKLOG)
     try:
-        yield server
+        yield server.close
     finally:
         server.close()
         port.close()

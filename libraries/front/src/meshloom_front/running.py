@@ -1,6 +1,5 @@
 """A server from its parts: the port with what answers on it, monitoring, signals of the operating system."""
 
-import asyncio
 import contextlib
 import logging
 import resource
@@ -59,7 +58,7 @@ async def serve(config: ServerConfig, parts: Parts) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP reads the certificates again."""
     certificates = _certificates(config)
     ready = False
-    accepting: asyncio.Server | None = None
+    stop_accepting: Callable[[], None] | None = None
     calls: grpc.aio.Server | None = None
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(anyio.create_task_group())
@@ -75,7 +74,7 @@ async def serve(config: ServerConfig, parts: Parts) -> None:
             port = parts.port = SharedTCPPort(http_protocol(parts.app or _nothing), folder / "grpc", limits)
             calls = await stack.enter_async_context(open_grpc(parts.handlers, folder / "grpc"))
             socket = listen(config.listen, "listen")
-            accepting = await stack.enter_async_context(
+            stop_accepting = await stack.enter_async_context(
                 open_port(port, socket, certificates.context if certificates else None)
             )
             _log.info("listening on %s, reached as %s", config.listen, config.url)
@@ -87,8 +86,8 @@ async def serve(config: ServerConfig, parts: Parts) -> None:
                 _reload(certificates)
         ready = False
         _log.info("stopping")
-        if accepting is not None:
-            accepting.close()
+        if stop_accepting is not None:
+            stop_accepting()
         for stop in parts.stop:
             stop()
         if calls is not None:

@@ -1,0 +1,98 @@
+"""TLS for the shared port: handshakes that are bounded in number and time, like everything that strangers can begin.
+
+asyncio's own servers tell nobody of a connection before its handshake is over.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from weakref import WeakSet
+
+import anyio
+from anyio.abc import TaskGroup
+
+_log = logging.getLogger(__name__)
+
+BACKLOG = 4096
+FIRST_BYTES_WITHIN = 10.0
+"""Seconds in which a connection must have said what it is; with TLS, also those of the handshake before."""
+ACCEPT_AGAIN = 0.1
+"""Seconds of rest where the system gives no further connection: too many files are open."""
+
+
+class Handshakes:
+    """Accepts connections and agrees on TLS with each.
+
+    Args:
+        protocol: Makes the protocol of a connection that is agreed on.
+        most: Handshakes at once; the oldest gives way to a new one.
+        has_room: Whether there may be one more connection.
+    """
+
+    def __init__(
+        self, protocol: Callable[[], asyncio.Protocol], tls: ssl.SSLContext, most: int, has_room: Callable[[], bool]
+    ) -> None:
+        self._protocol, self._tls, self._most, self._has_room = protocol, tls, most, has_room
+        self._begun: dict[socket.socket, None] = {}
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._accepting = anyio.CancelScope()
+
+    def __len__(self) -> int:
+        return len(self._begun)
+
+    @asynccontextmanager
+    async def accepting(self, listening: socket.socket) -> AsyncIterator[None]:
+        """Accept until leaving; that ends the connections that are still open."""
+        listening.listen(BACKLOG)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._accept, listening, tasks)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+                for each in list(self._sockets):
+                    _end(each)
+
+    def stop(self) -> None:
+        """Accept no more."""
+        self._accepting.cancel()
+
+    async def _accept(self, listening: socket.socket, tasks: TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        with self._accepting, listening:
+            while True:
+                try:
+                    accepted, _ = await loop.sock_accept(listening)
+                except OSError as error:
+                    _log.warning("no connection can be accepted now: %s", error)
+                    await anyio.sleep(ACCEPT_AGAIN)
+                    continue
+                if not self._has_room():
+                    accepted.close()
+                    continue
+                if len(self._begun) >= self._most:
+                    _end(next(iter(self._begun)))
+                self._begun[accepted] = None
+                self._sockets.add(accepted)
+                tasks.start_soon(self._agree, accepted)
+
+    async def _agree(self, accepted: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._protocol, accepted, ssl=self._tls, ssl_handshake_timeout=FIRST_BYTES_WITHIN
+            )
+        except OSError as error:  # also ssl.SSLError
+            _log.debug("a TLS handshake failed: %s", error)
+            accepted.close()
+        finally:
+            self._begun.pop(accepted, None)
+
+
+def _end(connection: socket.socket) -> None:
+    """Whoever reads from it is told that it is over."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
