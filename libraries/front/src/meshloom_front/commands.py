@@ -45,7 +45,7 @@ class ServerGroup(click.Group):
         self.kinds = kinds
 
 
-def server_commands(name: str, about: str, kinds: Sequence[str], run: Run) -> click.Group:
+def server_commands(name: str, about: str, kinds: Sequence[str], run: Run) -> ServerGroup:
     """A group that runs the server where no command is given.
 
     Args:
@@ -58,7 +58,9 @@ def server_commands(name: str, about: str, kinds: Sequence[str], run: Run) -> cl
 
     @click.group(
         name,
-        cls=partial(ServerGroup, config=ServerConfig, kinds=kinds),
+        cls=ServerGroup,
+        config=ServerConfig,
+        kinds=kinds,
         help=about,
         invoke_without_command=True,
         context_settings={"auto_envvar_prefix": None},
