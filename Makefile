@@ -1,4 +1,4 @@
-.PHONY: help setup demo test lint types imports bench proto
+.PHONY: help setup demo test lint types imports bench docs proto
 .DEFAULT_GOAL := help
 
 help:  ## What can be made
@@ -26,6 +26,9 @@ imports:
 bench:  ## Print the benchmark table
 	@tools/setup tests bench
 	@tools/bench
+
+docs: setup  ## Generate docs/reference from the code
+	.venv/bin/python tools/reference
 
 proto:  ## Generate core/src/meshloom/rpc from core/proto
 	@tools/setup

@@ -1,0 +1,1 @@
+"""The control plane: accounts, policy, network maps; gRPC for peers and HTTP for people."""

@@ -1,0 +1,138 @@
+"""Metrics, log events and errors, as the code has them."""
+
+import ast
+import inspect
+import itertools
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from workspace import code, constant, import_all, members, modules, runs_in, table, trees
+
+import meshloom.log
+from meshloom.errors import MeshError
+
+METRICS = {"Counter": "counter", "Gauge": "gauge", "Histogram": "histogram", "Summary": "summary", "Info": "info"}
+METRICS |= {f"{name}MetricFamily": kind for name, kind in METRICS.items()}  # those of collectors
+LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
+
+
+def _calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+    """Each call, with the last name of what is called."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    for node in sorted(calls, key=lambda node: (node.lineno, node.col_offset)):
+        if isinstance(node.func, (ast.Name, ast.Attribute)):
+            yield node.func.id if isinstance(node.func, ast.Name) else node.func.attr, node
+
+
+def metrics() -> str:
+    """The page of metrics."""
+    rows = []
+    for member, module, tree in trees():
+        if "prometheus_client" in ast.unparse(tree):
+            for name, call in _calls(tree):
+                if name in METRICS:
+                    rows.append(_metric(METRICS[name], module, call, runs_in(member)))
+    head = "# Metrics\n\nServed in Prometheus' format at `/metrics` on the address that `metrics` gives.\n\n"
+    tail = (
+        "\nBesides these come the process's own: `process_*` (CPU, memory, open files), `python_gc_*`, `python_info`.\n"
+        "\nOn the same address, `/health/live` answers while the process does, `/health/ready` (and `/health`) with\n"
+        "503 until the server serves and once it stops.\n"
+    )
+    return head + table(("Metric", "Type", "Labels", "Meaning", "Programs"), sorted(rows)) + tail
+
+
+def _metric(kind: str, module: str, call: ast.Call, programs: list[str]) -> tuple[str, ...]:
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    name, about, *rest = [*call.args, *(given[key] for key in ("name", "documentation") if key in given)]
+    labels = given.get("labelnames") or given.get("labels") or (rest[0] if rest else None)
+    shown = constant(module, name) + ("_total" if kind == "counter" else "")
+    listed = ", ".join(map(code, constant(module, labels))) if labels is not None else ""
+    return code(shown), kind, listed, constant(module, about) + ".", ", ".join(map(code, programs))
+
+
+def logs() -> str:
+    """The page of what is logged."""
+    parts = ["# Logs\n", _INTRODUCTION_OF_LOGS]
+    if fields := _fields():
+        parts.append("## Fields\n\nFields of the records, which are named the same in every part.\n")
+        parts.append(table(("Field", "Meaning", "Loggers"), fields))
+    for member in members():
+        rows = [row for name, file in modules(member) for row in _events(name, ast.parse(file.read_text()))]
+        if rows:
+            parts.append(f"## {member.name}\n\n" + table(("Logger", "Level", "Event"), rows))
+    return "\n".join(parts)
+
+
+_INTRODUCTION_OF_LOGS = """\
+The programs log to standard error (the agent also to a file, with `--log-file`), from the level that `log_level` names
+on. `%s` and `%d` stand for what differs. INFO and above are changes of state that an operator cares about; single
+packets and messages are DEBUG. Keys, tokens and the contents of messages are never logged.
+"""
+
+
+def _events(module: str, tree: ast.Module) -> Iterator[tuple[str, ...]]:
+    for name, call in _calls(tree):
+        is_logger = isinstance(call.func, ast.Attribute) and "log" in ast.unparse(call.func.value).lower()
+        if name in LEVELS and is_logger and call.args:
+            first = call.args[0]
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                yield code(module), {"exception": "ERROR"}.get(name, name.upper()), first.value
+
+
+def _fields() -> list[tuple[str, ...]]:
+    """The constants of :mod:`meshloom.log` that records have, each with the text below it."""
+    body = ast.parse(inspect.getsource(meshloom.log)).body
+    rows: list[tuple[str, ...]] = []
+    for node, after in itertools.pairwise([*body, ast.Pass()]):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            about = ""
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                about = str(after.value.value)
+            if users := [module for _, module, tree in trees() if _uses(tree, name)]:
+                rows.append((code(getattr(meshloom.log, name)), about, ", ".join(map(code, users))))
+    return rows
+
+
+def _uses(tree: ast.Module, constant: str) -> bool:
+    """Whether a module takes the constant from :mod:`meshloom.log`."""
+    text = ast.unparse(tree)
+    return "meshloom.log" in text and re.search(rf"\b(log\.)?{constant}\b", text) is not None
+
+
+def errors() -> str:
+    """The page of errors."""
+    import_all()
+    head = (
+        "# Errors\n\nWhat Meshloom raises on purpose: one tree. `str()` of each is a sentence that names the key or\n"
+        "thing, the value and what to do. The programs end with exit code 2 for a `ConfigError`, with 1 for others.\n\n"
+    )
+    tree = "\n".join(_drawn(MeshError, "", ""))
+    rows = [(code(each.__name__), code(each.__module__), _summary(each)) for each in _below(MeshError)]
+    return f"{head}```text\n{tree}\n```\n\n" + table(("Error", "Module", "When"), rows)
+
+
+def _own(kind: type[Any]) -> list[type[Any]]:
+    found = (each for each in kind.__subclasses__() if each.__module__.startswith("meshloom"))
+    return sorted((each for each in found if ".testing" not in each.__module__), key=lambda each: each.__qualname__)
+
+
+def _below(kind: type[Any]) -> Iterator[type[Any]]:
+    yield kind
+    for each in _own(kind):
+        yield from _below(each)
+
+
+def _drawn(kind: type[Any], first: str, rest: str) -> Iterator[str]:
+    yield f"{first}{kind.__name__}"
+    below = _own(kind)
+    for each in below:
+        is_last = each is below[-1]
+        yield from _drawn(each, rest + ("└── " if is_last else "├── "), rest + ("    " if is_last else "│   "))
+
+
+def _summary(kind: type[Any]) -> str:
+    doc = inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0]
+    assert doc, f"{kind} has no docstring"
+    return doc.replace("``", "`")
