@@ -136,9 +136,17 @@ def _log_from(level: str) -> None:
     if number is None:
         raise ConfigError(f"log_level = {level!r}: no such level; write debug, info, warning or error")
     logging.basicConfig(level=number, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn.access").addFilter(_without_query)
     if number > logging.DEBUG:
         for library, least in QUIET.items():
             logging.getLogger(library).setLevel(max(number, least))
+
+
+def _without_query(record: logging.LogRecord) -> bool:
+    """What follows a question mark is nobody's but the caller's: some put their token there."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(each.partition("?")[0] if isinstance(each, str) else each for each in record.args)
+    return True
 
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:
