@@ -5,10 +5,11 @@ candidates is told by its remote side alone; which local candidate a check left 
 the response says it came from (section 7.2.5.3.1).
 """
 
-from meshloom.protocol.ice.agent import AgentState, IceAgent, Timers
+from meshloom.protocol.ice.agent import AgentState, IceAgent
 from meshloom.protocol.ice.candidate import Candidate, CandidateKind, parse_candidate
 from meshloom.protocol.ice.discovery import AddressDiscovery
 from meshloom.protocol.ice.pair import Pair, PairState
+from meshloom.protocol.ice.timers import Timers
 
 __all__ = [
     "AddressDiscovery",

@@ -7,17 +7,18 @@ a new agent. Requests are answered from the first moment on, also before the oth
 from collections.abc import Callable
 from enum import Enum, auto
 
-import attrs
-
 from meshloom.errors import ProtocolError
 from meshloom.protocol import stun
 from meshloom.protocol.ice.candidate import Candidate, CandidateKind, priority
 from meshloom.protocol.ice.pair import Pair, PairState
+from meshloom.protocol.ice.timers import Timers
 from meshloom.protocol.signal import Credentials
 from meshloom.protocol.stun import Address, Attribute, Kind
 
 TOKEN = 4
 MAX_REMOTE_CANDIDATES = 64
+MAX_PEER_REFLEXIVE = 8
+MAX_TRIGGERED = 4
 ROLE_CONFLICT = 487
 
 
@@ -28,30 +29,6 @@ class AgentState(Enum):
     CONNECTED = auto()
     DISCONNECTED = auto()
     FAILED = auto()
-
-
-@attrs.frozen
-class Timers:
-    """Durations in seconds.
-
-    Args:
-        pace: Between two checks of one session (Ta, RFC 8445 section 14.2).
-        repetition: Until a check is first repeated; doubled each time up to ``longest_repetition``.
-        tries: Checks without an answer after which a pair has failed.
-        patience: How long a working pair waits to be chosen while a better one may still work.
-        keepalive: Between two checks of the chosen pair.
-        disconnected: Without a sign of life until the path counts as interrupted.
-        failed: Thereafter until it counts as lost; and, before any pair works, for all checks together.
-    """
-
-    pace: float = 0.02
-    repetition: float = 0.1
-    longest_repetition: float = 1.6
-    tries: int = 7
-    patience: float = 0.06
-    keepalive: float = 4.0
-    disconnected: float = 6.0
-    failed: float = 6.0
 
 
 class IceAgent:
@@ -108,6 +85,12 @@ class IceAgent:
             pair.next_check = now
         self.handle_timer(now)
 
+    def other_began(self, now: float) -> None:
+        """The other agent is a new one with the same credentials: it has to be told of our choice."""
+        if self.selected is not None and self.controlling:
+            self.selected.next_check = now
+        self.handle_timer(now)
+
     def add_remote(self, candidate: Candidate, now: float) -> None:
         """A candidate of the other's; those beyond the bound, and known ones, are ignored."""
         known = self._pairs.get(candidate.address)
@@ -138,14 +121,11 @@ class IceAgent:
             return None
         due = [pair.next_check for pair in self._pairs.values() if pair.next_check is not None]
         times = [max(min(due), self._next_slot)] if due else []
+        times.append(self._patience_ends)
         if self.state is AgentState.CHECKING:
-            times.append(self._started + self.timers.disconnected + self.timers.failed)
             chosen = any(pair.nominate or pair.nominated for pair in self._pairs.values())
             if self._first_valid is not None and self.controlling and not chosen:
                 times.append(self._first_valid + self.timers.patience)
-        else:
-            silence = self.timers.disconnected + (self.timers.failed if self.state is AgentState.DISCONNECTED else 0)
-            times.append(self._alive_at + silence)
         return min(times)
 
     def handle_timer(self, now: float) -> None:
@@ -209,13 +189,25 @@ class IceAgent:
         wait = min(self.timers.repetition * 2**pair.tries, self.timers.longest_repetition)
         pair.next_check = now + wait
         pair.tries += 1
+        if pair is self.selected and pair.tries == self.timers.doubt:
+            self._try_others(now)
+
+    def _try_others(self, now: float) -> None:
+        """The chosen pair does not answer: what worked, or did not, has to show itself again."""
+        for pair in self._pairs.values():
+            if pair is not self.selected:
+                pair.state, pair.nominated, pair.nominate = PairState.WAITING, False, False
+                pair.tries, pair.triggered, pair.next_check = 0, 0, now
 
     def _trigger(self, pair: Pair, now: float) -> None:
-        """A triggered check: the other side can reach us, so try now (section 7.3.1.4)."""
-        if pair.state is PairState.SUCCEEDED:
+        """A triggered check: the other side can reach us, so try now (section 7.3.1.4).
+
+        Only so often: two sides that hear each other's checks, and never an answer, would trigger each other for ever.
+        """
+        if pair.state is PairState.SUCCEEDED or pair.triggered >= MAX_TRIGGERED:
             return
-        if pair.state is PairState.FAILED or pair.tries > 1:
-            pair.tries = 0
+        pair.triggered += 1
+        pair.tries = min(pair.tries, self.timers.tries - 2)
         pair.next_check = now
 
     def _receive_request(self, request: stun.Message, source: Address, now: float) -> None:
@@ -228,20 +220,39 @@ class IceAgent:
             return
         mapped = stun.pack_address(source, request.transaction)
         self._respond(Kind.SUCCESS, request, (Attribute.XOR_MAPPED_ADDRESS, mapped), source)
+        rank = min(request.number(Attribute.PRIORITY) or 1, 0xFFFFFFFF)
         pair = self._pairs.get(source)
-        if pair is None:
-            if len(self._pairs) >= MAX_REMOTE_CANDIDATES:
-                return
-            rank = request.number(Attribute.PRIORITY) or 1
-            pair = Pair(Candidate(CandidateKind.PEER_REFLEXIVE, source, min(rank, 0xFFFFFFFF), "prflx"), None)
-            self._pairs[source] = pair
+        pair = pair or Pair(Candidate(CandidateKind.PEER_REFLEXIVE, source, rank, "prflx"), None)
         if pair is self.selected:
             self._alive(now)
-        if Attribute.USE_CANDIDATE in request.attributes and not self.controlling:
-            pair.nominated = True
-        self._trigger(pair, now)
-        self._choose(now)
+        nominates = Attribute.USE_CANDIDATE in request.attributes and not self.controlling
+        if (nominates or self._is_wanted(pair)) and self._learn(pair):
+            pair.nominated |= nominates
+            self._trigger(pair, now)
         self.handle_timer(now)
+
+    def _learn(self, pair: Pair) -> bool:
+        """Keep a pair that the other side has shown us (section 7.3.1.3); False where there is no room."""
+        if pair.remote.address in self._pairs:
+            return True
+        learned = [each for each in self._pairs.values() if each.remote.kind is CandidateKind.PEER_REFLEXIVE]
+        if len(learned) >= MAX_PEER_REFLEXIVE:
+            idle = [each for each in learned if each.next_check is None and each is not self.selected]
+            if not idle or self.selected is None:
+                return False
+            del self._pairs[idle[0].remote.address]
+        elif len(self._pairs) >= MAX_REMOTE_CANDIDATES:
+            return False
+        self._pairs[pair.remote.address] = pair
+        return True
+
+    def _is_wanted(self, pair: Pair) -> bool:
+        """Whether to look into a pair by which the other side reaches us.
+
+        Once there is a path, only better ones are: two hosts behind one router that gives each destination a port of
+        its own see an address yet unknown with each check, and would check for ever.
+        """
+        return self.selected is None or self._is_doubtful or self._is_better(pair)
 
     def _respond(self, kind: Kind, request: stun.Message, value: tuple[Attribute, bytes], source: Address) -> None:
         self._out.append((stun.encode(kind, request.transaction, [value], self._password), source))
@@ -276,7 +287,7 @@ class IceAgent:
         prflx = Candidate(CandidateKind.PEER_REFLEXIVE, mapped, priority(CandidateKind.PEER_REFLEXIVE, 0), "prflx")
         pair.local = self._local_candidates.get(mapped, prflx)
         pair.round_trip = now - sent
-        pair.state, pair.tries, pair.next_check = PairState.SUCCEEDED, 0, None
+        pair.state, pair.tries, pair.triggered, pair.next_check = PairState.SUCCEEDED, 0, 0, None
         if pair.nominate and self.controlling:
             pair.nominate, pair.nominated = False, True
         if self._first_valid is None:
@@ -288,9 +299,16 @@ class IceAgent:
 
     # -- the chosen pair ---------------------------------------------------------------------------------------
 
+    @property
+    def _is_doubtful(self) -> bool:
+        """Whether the chosen pair has not answered for a while."""
+        return self.selected is not None and self.selected.tries >= self.timers.doubt
+
     def _choose(self, now: float) -> None:
         """Nominate as the controlling side, and take the best nominated pair that works."""
         working = [pair for pair in self._pairs.values() if pair.state is PairState.SUCCEEDED]
+        if self._is_doubtful and len(working) > 1:
+            working = [pair for pair in working if pair is not self.selected]
         if not working:
             return
         if self.controlling:
@@ -302,17 +320,28 @@ class IceAgent:
         if not nominated:
             return
         best = max(nominated, key=lambda pair: pair.rank(self.controlling))
-        if best is not self.selected:
-            self.selected = best
-            best.next_check = now + self.timers.keepalive
-            self._alive(now)
-            for pair in self._pairs.values():
-                if pair is not best and pair.state is not PairState.SUCCEEDED and not self._is_better(pair):
-                    pair.next_check = None
+        if self._is_preferred(best):
+            self._select(best, now)
+
+    def _select(self, best: Pair, now: float) -> None:
+        if self.selected is not None:
+            self.selected.nominated = False  # to return to it, it must be chosen anew
+        self.selected = best
+        best.next_check = now + self.timers.keepalive
+        self._alive(now)
+        for pair in self._pairs.values():
+            if pair is not best and pair.state is not PairState.SUCCEEDED and not self._is_better(pair):
+                pair.next_check = None
+
+    def _is_preferred(self, pair: Pair) -> bool:
+        """To the chosen one; of two that are as good the chosen one stays."""
+        if self.selected is None or pair is self.selected:
+            return self.selected is None
+        return self._is_doubtful or pair.rank(self.controlling)[0] > self.selected.rank(self.controlling)[0]
 
     def _may_nominate(self, best: Pair, now: float) -> bool:
         if self.selected is not None:
-            return best.rank(self.controlling) > self.selected.rank(self.controlling)
+            return self._is_preferred(best)
         if best.remote.kind is CandidateKind.HOST or self._first_valid is None:
             return True
         hopeful = any(pair.next_check is not None and self._is_hopeful(pair, best) for pair in self._pairs.values())
@@ -330,15 +359,24 @@ class IceAgent:
         if self.selected is not None and self.selected.next_check is None:
             self.selected.next_check = now + self.timers.keepalive
 
+    @property
+    def _patience_ends(self) -> float:
+        """When the state becomes a worse one, if nothing is heard until then."""
+        match self.state:
+            case AgentState.CHECKING:
+                return (self._started or 0.0) + self.timers.disconnected + self.timers.failed
+            case AgentState.CONNECTED:
+                return self._alive_at + self.timers.disconnected
+            case _:
+                return self._alive_at + self.timers.disconnected + self.timers.failed
+
     def _watch(self, now: float) -> None:
-        if self.state is AgentState.CHECKING:
-            over = now >= (self._started or 0.0) + self.timers.disconnected + self.timers.failed
-            if over or self._all_failed():
-                self.state = AgentState.FAILED
-        elif now >= self._alive_at + self.timers.disconnected + self.timers.failed:
-            self.state = AgentState.FAILED
-        elif now >= self._alive_at + self.timers.disconnected:
+        if self.state is AgentState.CONNECTED and now >= self._patience_ends:
             self.state = AgentState.DISCONNECTED
+        if self.state is AgentState.CHECKING and self._all_failed():
+            self.state = AgentState.FAILED
+        if self.state in (AgentState.CHECKING, AgentState.DISCONNECTED) and now >= self._patience_ends:
+            self.state = AgentState.FAILED
 
     def _all_failed(self) -> bool:
         return bool(self._pairs) and all(pair.state is PairState.FAILED for pair in self._pairs.values())

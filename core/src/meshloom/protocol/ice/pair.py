@@ -23,6 +23,7 @@ class Pair:
     Args:
         next_check: When to send the next check or its repetition; None for not at all.
         tries: Checks sent since the last success.
+        triggered: Checks sent because the other side's came, since the last success.
         local: Which of our candidates its checks leave from; known after the first response.
         nominated: The controlling side has chosen it.
         round_trip: Of the last check that was answered at once, in seconds; 0 if unknown.
@@ -32,6 +33,7 @@ class Pair:
     next_check: float | None
     state: PairState = PairState.WAITING
     tries: int = 0
+    triggered: int = 0
     local: Candidate | None = None
     nominated: bool = False
     nominate: bool = False

@@ -1,0 +1,29 @@
+"""Durations of an ICE session."""
+
+import attrs
+
+
+@attrs.frozen
+class Timers:
+    """Durations in seconds.
+
+    Args:
+        pace: Between two checks of one session (Ta, RFC 8445 section 14.2).
+        repetition: Until a check is first repeated; doubled each time up to ``longest_repetition``.
+        tries: Checks without an answer after which a pair has failed.
+        doubt: Checks of the chosen pair without an answer after which others are tried again.
+        patience: How long a working pair waits to be chosen while a better one may still work.
+        keepalive: Between two checks of the chosen pair.
+        disconnected: Without a sign of life until the path counts as interrupted.
+        failed: Thereafter until it counts as lost; and, before any pair works, for all checks together.
+    """
+
+    pace: float = 0.02
+    repetition: float = 0.1
+    longest_repetition: float = 1.6
+    tries: int = 7
+    doubt: int = 4
+    patience: float = 0.06
+    keepalive: float = 4.0
+    disconnected: float = 6.0
+    failed: float = 6.0
