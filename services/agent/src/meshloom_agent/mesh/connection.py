@@ -61,6 +61,7 @@ class PeerConnection:
         self._remote_session: bytes | None = None
         self._remote_ufrag = ""
         self._agent: IceAgent | None = None
+        self._began = now
         self._early: list[str] = []
         self._old_out: list[tuple[bytes, Address]] = []
         self._signal_ready = False
@@ -209,12 +210,18 @@ class PeerConnection:
         if message.credentials is None:
             self.reason = "it offers no direct path: a relay is needed"
             return
-        if self._agent is not None and message.session_id in (None, self._remote_session):
-            return
         if self._agent is not None:
+            if message.session_id in (None, self._remote_session):
+                return
+            if self._agent.remote == message.credentials and now - self._began < self._options.young:
+                # Both began at about the same time. To begin once more would make the other do so, too, and so on.
+                self._remote_session = message.session_id
+                self._agent.other_began(now)
+                return
             self._session = self._entropy(5)
             self._drop_agent()
-            self._describe(SignalKind.OFFER)  # it must know that ours is a new session, too
+            if message.kind is SignalKind.ANSWER:  # an offer is answered anyway
+                self._describe(SignalKind.OFFER)
         if self.controlling and self._remote_ufrag not in ("", message.credentials.ufrag):
             # Its agent was started anew and its WireGuard knows no session: ours must shake hands when there is a path,
             # and does so only with a peer that is new to it.
@@ -225,6 +232,7 @@ class PeerConnection:
     def _begin(self, remote: Credentials, now: float) -> None:
         if self.reason != NEEDS_RELAY:
             self.reason = "looking for a direct path"
+        self._began = now
         self._agent = IceAgent(
             controlling=self.controlling,
             local=self._credentials,

@@ -14,6 +14,7 @@ class MeshOptions:
         first_wait: From an offer to its first repetition while there is no connection.
         longest_wait: Between two offers at the most; each connection's own is up to half as much again.
         learn_endpoint: How long the side that does not begin waits to learn the endpoint from the other's handshake.
+        young: Age up to which an ICE session of ours is new enough for one that the other side has begun anew.
         handshake_within: Age of the last handshake from which on a path counts as dead (WireGuard renews after 180 s).
     """
 
@@ -21,5 +22,6 @@ class MeshOptions:
     first_wait: float = 0.8
     longest_wait: float = 30.0
     learn_endpoint: float = 5.0
+    young: float = 2.0
     handshake_within: float = 210.0
     timers: Timers = Timers()
