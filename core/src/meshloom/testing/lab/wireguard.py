@@ -97,6 +97,10 @@ class SimulatedWireGuard:
             if config.keepalive and not before.keepalive:
                 self._send(key, peer, b"")
 
+    def close(self) -> None:
+        """The device is gone, and its timers with it."""
+        self._peers.clear()
+
     def send(self, receiver: PublicKey, payload: bytes) -> None:
         """A packet for a peer; one that is not configured gets nothing."""
         peer = self._peers.get(receiver.raw)

@@ -46,7 +46,7 @@ class SimulatedAgent:
         """When each peer last answered a ping."""
         self.after_each_step: Callable[[SimulatedAgent], None] = lambda _: None
         self._lab, self._exchange, self._options = lab, exchange, options
-        self._runs = 0
+        self._runs = self._serial = 0
         self._wake: float | None = None
         self._port: UdpPort | None = None
         self.mesh = Mesh(self.key, lab.random.randbytes, options)
@@ -80,10 +80,14 @@ class SimulatedAgent:
             self._port.close()
             self._port = None
         self._runs += 1
+        self.wireguard.close()
         self._exchange.leave(self.key)
 
-    def take_map(self, peers: Iterable["SimulatedAgent"]) -> None:
-        """The newest network map."""
+    def take_map(self, peers: Iterable["SimulatedAgent"], serial: int) -> None:
+        """A network map; one older than the last is not applied."""
+        if serial < self._serial:
+            return
+        self._serial = serial
         self.known = {peer.key: peer.number for peer in peers if peer is not self}
         if self.is_running:
             self._apply_map()

@@ -30,7 +30,7 @@ class SimulatedMesh:
         self.stun = StunServer(self.lab.internet.host("stun"))
         self.agents: list[SimulatedAgent] = []
         self._options = options
-        self._numbers = 0
+        self._numbers = self._serial = 0
 
     def agent(self, host: Host) -> SimulatedAgent:
         """A new agent of the account, started; the others are told."""
@@ -39,7 +39,7 @@ class SimulatedMesh:
             self.lab, self.exchange, host, number=self._numbers, stuns=[self.stun.address], options=self._options
         )
         self.agents.append(agent)
-        agent.take_map(self.agents)
+        agent.take_map(self.agents, self._serial)
         agent.start()
         self.tell(each for each in self.agents if each is not agent)
         return agent
@@ -72,14 +72,25 @@ class SimulatedMesh:
         return self.clock.run_until(lambda: self.are_connected(one, other), within=within)
 
     def time_to_ping(self, one: SimulatedAgent, other: SimulatedAgent, *, within: float) -> float:
-        """Seconds from a ping of one's to the other's answer.
+        """Seconds from the first of one's pings, of which there is one each second, to the other's answer.
 
         Raises:
             AssertionError: None comes in time.
         """
         began = self.clock.now
-        one.ping(other)
-        return self.clock.run_until(lambda: one.answered.get(other.key, -1.0) >= began, within=within)
+
+        def is_answered() -> bool:
+            return one.answered.get(other.key, -1.0) >= began
+
+        def ping() -> None:
+            if not is_answered() and self.clock.now < began + within:
+                one.ping(other)
+                self.clock.call_in(1.0, ping)
+
+        ping()
+        return self.clock.run_until(is_answered, within=within)
 
     def _tell_later(self, agent: SimulatedAgent, agents: list[SimulatedAgent]) -> None:
-        self.clock.call_in(MAP_DELAY * self.lab.random.random(), lambda: agent.take_map(agents))
+        self._serial += 1
+        serial = self._serial
+        self.clock.call_in(MAP_DELAY * self.lab.random.random(), lambda: agent.take_map(agents, serial))
