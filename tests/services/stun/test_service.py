@@ -1,13 +1,16 @@
 """The STUN service: answers over both families, and no source more than its share."""
 
 import socket
+from contextlib import asynccontextmanager
 
 import anyio
 import pytest
 from prometheus_client import CollectorRegistry
 
+from meshloom.errors import ConfigError
 from meshloom.protocol import stun
-from meshloom_stun.service import RateLimit, run_stun
+from meshloom.protocol.nat_discovery import CHANGE_IP, CHANGE_PORT, behaviour_request
+from meshloom_stun.service import RateLimit, StunPorts, run_stun
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +30,7 @@ def free_port():
 async def test_a_request_is_answered_with_its_source(host):
     port, registry = free_port(), CollectorRegistry()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(run_stun, port, registry)
+        tasks.start_soon(run_stun, StunPorts(port), registry)
         async with await anyio.create_connected_udp_socket(host, port) as client:
             request = stun.encode(stun.Kind.REQUEST, b"transaction!")
             answered = None
@@ -56,3 +59,77 @@ def test_the_table_of_sources_is_bounded():
     for number in range(10_000):
         limit.allows(str(number), 0.0)
     assert len(limit) == 100
+
+
+@asynccontextmanager
+async def serving(ports):
+    """Run the service, and wait until it answers."""
+    registry = CollectorRegistry()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run_stun, ports, registry)
+        async with await anyio.create_udp_socket(local_host="127.0.0.1") as client:
+            await asked(client, stun.encode(stun.Kind.REQUEST, b"are you here"), ("127.0.0.1", ports.port))
+        yield registry
+        tasks.cancel_scope.cancel()
+
+
+async def asked(client, request, server, within=5.0):
+    """The answer and its source; None where there is none in time."""
+    with anyio.move_on_after(within):
+        while True:
+            await client.sendto(request, *server)
+            with anyio.move_on_after(0.2):
+                data, source = await client.receive()
+                return stun.parse(data), source[:2]
+    return None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_who_asks_how_a_nat_behaves_is_answered_from_the_other_port(host):
+    port = free_port()
+    async with serving(StunPorts(port)), await anyio.create_udp_socket(local_host=host) as client:
+        told, source = await asked(client, behaviour_request(b"transaction!"), (host, port))
+        assert source == (host, port)
+        assert told.plain_address(stun.Attribute.OTHER_ADDRESS) == (host, port + 1)
+        assert told.plain_address(stun.Attribute.RESPONSE_ORIGIN) == (host, port)
+        _, source = await asked(client, behaviour_request(b"transaction!", CHANGE_PORT), (host, port))
+        assert source == (host, port + 1)
+        _, source = await asked(client, behaviour_request(b"transaction!", CHANGE_PORT), (host, port + 1))
+        assert source == (host, port)
+        assert await asked(client, behaviour_request(b"transaction!", CHANGE_IP), (host, port), within=0.5) is None
+        plain, _ = await asked(client, behaviour_request(b"transaction!", 0, size=28), (host, port))
+        assert set(plain.attributes) == {stun.Attribute.XOR_MAPPED_ADDRESS}, "no more than was sent"
+
+
+async def test_with_a_second_address_both_change():
+    port, other, home = free_port(), "127.0.0.2", "127.0.0.1"
+    async with serving(StunPorts(port, 0, other)), await anyio.create_udp_socket(local_host=home) as client:
+        told, _ = await asked(client, behaviour_request(b"transaction!"), (home, port))
+        assert told.plain_address(stun.Attribute.OTHER_ADDRESS) == (other, port + 1)
+        leaves = {}
+        for flags in (0, CHANGE_PORT, CHANGE_IP, CHANGE_IP | CHANGE_PORT):
+            for asked_at in ((home, port), (other, port)):
+                _, leaves[flags, asked_at] = await asked(client, behaviour_request(b"transaction!", flags), asked_at)
+        assert leaves[CHANGE_IP | CHANGE_PORT, (home, port)] == (other, port + 1)
+        assert leaves[CHANGE_IP, (home, port)] == (other, port)
+        assert leaves[CHANGE_IP, (other, port)] == (home, port)
+        assert leaves[CHANGE_PORT, (other, port)] == (other, port + 1)
+        assert leaves[0, (other, port)] == (other, port)
+
+
+async def test_a_taken_alternate_port_is_said_and_no_reason_to_fall(caplog):
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as taken:
+        taken.bind(("::", 0))
+        port = free_port()
+        async with (
+            serving(StunPorts(port, taken.getsockname()[1])),
+            await anyio.create_udp_socket(local_host="127.0.0.1") as client,
+        ):
+            told, _ = await asked(client, behaviour_request(b"transaction!"), ("127.0.0.1", port))
+            assert set(told.attributes) == {stun.Attribute.XOR_MAPPED_ADDRESS}
+    assert "stun_alternate_port" in caplog.text
+
+
+async def test_an_alternate_address_that_is_not_this_hosts_is_refused():
+    with pytest.raises(ConfigError, match=r"stun_alternate_address = '192\.0\.2\.1'.*give an address of this host"):
+        await run_stun(StunPorts(free_port(), 0, "192.0.2.1"), CollectorRegistry())

@@ -39,6 +39,7 @@ class Attribute(IntEnum):
     """Attribute types (section 18.3, RFC 8445 section 16.1)."""
 
     MAPPED_ADDRESS = 0x0001
+    CHANGE_REQUEST = 0x0003
     USERNAME = 0x0006
     MESSAGE_INTEGRITY = 0x0008
     ERROR_CODE = 0x0009
@@ -95,9 +96,16 @@ class Message:
         """
         if (value := self.attributes.get(Attribute.XOR_MAPPED_ADDRESS)) is not None:
             return _unpack_address(value, MAGIC_COOKIE + self.transaction)
-        if (value := self.attributes.get(Attribute.MAPPED_ADDRESS)) is not None:
-            return _unpack_address(value, bytes(16))
-        return None
+        return self.plain_address(Attribute.MAPPED_ADDRESS)
+
+    def plain_address(self, attribute: Attribute) -> Address | None:
+        """MAPPED-ADDRESS, RESPONSE-ORIGIN or OTHER-ADDRESS (RFC 5780 section 7.4), None where there is none.
+
+        Raises:
+            ProtocolError: It is there, but is no address.
+        """
+        value = self.attributes.get(attribute)
+        return None if value is None else _unpack_address(value, bytes(16))
 
     @property
     def error_code(self) -> int:
@@ -184,17 +192,25 @@ def answer(request: bytes, source: Address) -> bytes | None:
 
 def pack_address(address: Address, transaction: bytes) -> bytes:
     """XOR-MAPPED-ADDRESS's value (section 14.2)."""
-    host, port = address
-    packed = IPv6Address(host).packed if ":" in host else IPv4Address(host).packed
-    family = 2 if len(packed) == 16 else 1
-    mask = MAGIC_COOKIE + transaction
-    mixed = bytes(byte ^ other for byte, other in zip(packed, mask, strict=False))
-    return struct.pack("!xBH", family, port ^ 0x2112) + mixed
+    return _pack_address(address, MAGIC_COOKIE + transaction)
+
+
+def pack_plain_address(address: Address) -> bytes:
+    """The value of an address attribute that is not mixed with the transaction (section 14.1)."""
+    return _pack_address(address, bytes(16))
 
 
 def error_value(code: int, reason: str) -> bytes:
     """ERROR-CODE's value (section 14.8)."""
     return struct.pack("!HBB", 0, code // 100, code % 100) + reason.encode()
+
+
+def _pack_address(address: Address, mask: bytes) -> bytes:
+    host, port = address
+    packed = IPv6Address(host).packed if ":" in host else IPv4Address(host).packed
+    family = 2 if len(packed) == 16 else 1
+    mixed = bytes(byte ^ other for byte, other in zip(packed, mask, strict=False))
+    return struct.pack("!xBH", family, port ^ int.from_bytes(mask[:2])) + mixed
 
 
 def _unpack_address(value: bytes, mask: bytes) -> Address:

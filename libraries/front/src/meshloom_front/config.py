@@ -38,6 +38,12 @@ class ServerConfig:
         default=Path("/var/lib/meshloom-server"), help="Folder of the server's key and state; made with mode 0700."
     )
     stun_port: int = key(default=3478, help="UDP port of the STUN service.")
+    stun_alternate_port: int = key(
+        default=0, help="UDP port by which machines learn what their NAT filters; 0 for the one after `stun_port`."
+    )
+    stun_alternate_address: str = key(
+        default="", help="A second IP address of this host, by which they learn more of their NAT; empty for none."
+    )
     metrics: str = key(default="127.0.0.1:9090", help="Address of metrics and health; empty for none.")
     signal_url: str = key(default="", help="URL of the signal service where it runs apart; empty for `public_url`.")
     stun_urls: tuple[str, ...] = key(

@@ -7,7 +7,7 @@ from meshloom_front.commands import server_commands
 from meshloom_front.config import ServerConfig
 from meshloom_front.monitoring import new_registry
 from meshloom_front.running import Parts, serve
-from meshloom_stun.service import run_stun
+from meshloom_stun.service import StunPorts, run_stun
 
 
 async def run(setup: Setup[ServerConfig]) -> None:
@@ -18,8 +18,9 @@ async def run(setup: Setup[ServerConfig]) -> None:
 
 
 def add_stun(parts: Parts, config: ServerConfig) -> None:
-    """The STUN service, on a UDP port of its own."""
-    parts.tasks.append(partial(run_stun, config.stun_port, parts.registry))
+    """The STUN service, on UDP ports of its own."""
+    ports = StunPorts(config.stun_port, config.stun_alternate_port, config.stun_alternate_address)
+    parts.tasks.append(partial(run_stun, ports, parts.registry))
 
 
 main = server_commands("meshloom-stun", "Tells hosts their addresses as seen from outside.", (), run)

@@ -1,17 +1,22 @@
 """Answers binding requests over UDP, no larger and no more of them than a source needs."""
 
 import asyncio
+import errno
 import logging
 import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
+import attrs
 from prometheus_client import CollectorRegistry, Counter
 
-from meshloom.protocol.stun import answer
+from meshloom.errors import ConfigError
+from meshloom.protocol.nat_discovery import CHANGE_IP, CHANGE_PORT, Origin, behaviour_answer, wanted_change
+from meshloom.protocol.stun import HEADER, Address, answer
 from meshloom_front.listening import listen
 
 _log = logging.getLogger(__name__)
@@ -20,6 +25,10 @@ PER_SECOND = 50.0
 BURST = 200.0
 SOURCES = 10_000
 SOCKET_BUFFER = 1 << 20
+MAX_PORT = 0xFFFF
+
+Place = tuple[bool, bool]
+"""A socket of the service: whether of the alternate address, whether on the alternate port."""
 
 
 class RateLimit:
@@ -43,41 +52,178 @@ class RateLimit:
         return allowed
 
 
-class StunProtocol(asyncio.DatagramProtocol):
-    """One UDP socket."""
+@attrs.frozen
+class StunPorts:
+    """Where the service answers.
 
-    def __init__(self, registry: CollectorRegistry, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._limit, self._monotonic = RateLimit(), monotonic
+    Args:
+        alternate_port: Of all addresses, too; 0 for the one after ``port``.
+        alternate_address: A second address of this host; empty for none.
+    """
+
+    port: int
+    alternate_port: int = 0
+    alternate_address: str = ""
+
+    @property
+    def both(self) -> tuple[int, int]:
+        """The port and the alternate one, 0 where there can be none."""
+        return self.port, self.alternate_port or (self.port + 1) % (MAX_PORT + 1)
+
+
+class StunService:
+    """Answers on up to four sockets: of all addresses or of the alternate one, on the port or on the alternate one."""
+
+    def __init__(
+        self, registry: CollectorRegistry, ports: StunPorts, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.transports: dict[Place, asyncio.DatagramTransport] = {}
+        self._ports, self._limit, self._monotonic = ports, RateLimit(), monotonic
         counter = Counter("meshloom_stun_datagrams", "Datagrams by what became of them", ["result"], registry=registry)
         self._answered, self._ignored, self._limited = map(counter.labels, ("answered", "ignored", "limited"))
-        self._transport: asyncio.DatagramTransport | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the socket to answer with."""
-        self._transport = transport  # type: ignore[assignment]
-
-    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+    def receive(self, data: bytes, addr: tuple[Any, ...], place: Place) -> None:
         """Answer a binding request; anything else is dropped without a word."""
-        host = addr[0].removeprefix("::ffff:")
-        response = answer(data, (host.partition("%")[0], addr[1]))
-        if response is None or self._transport is None:
+        source = addr[0].removeprefix("::ffff:").partition("%")[0], addr[1]
+        response, leaves = answer(data, source), place
+        if response is not None and len(data) > HEADER and (flags := wanted_change(data)) is not None:
+            response, leaves = self._behaviour(data, source, place, flags, response)
+        if response is None or leaves not in self.transports:
             self._ignored.inc()
-        elif not self._limit.allows(host, self._monotonic()):
+        elif not self._limit.allows(source[0], self._monotonic()):
             self._limited.inc()
         else:
             self._answered.inc()
-            self._transport.sendto(response, addr)
+            transport = self.transports[leaves]
+            transport.sendto(response, addr if leaves == place else _for(transport, source))
+
+    def _behaviour(
+        self, data: bytes, source: Address, place: Place, flags: int, plain: bytes
+    ) -> tuple[bytes | None, Place]:
+        """The answer to a request for the NAT's behaviour, and where it leaves; None for silence."""
+        changed = place[0] ^ bool(flags & CHANGE_IP), place[1] ^ bool(flags & CHANGE_PORT)
+        origin = self._origin(source, place)
+        made = behaviour_answer(data, source, origin, flags) if origin else None
+        if made is not None:
+            return made[0], changed
+        return (None if flags else plain), place
+
+    def _origin(self, source: Address, place: Place) -> Origin | None:
+        """Where the request came to, and where else there are sockets; None where there is no other port."""
+        if (False, True) not in self.transports:
+            return None
+        ours, alternate = _address_towards(source), self._ports.alternate_address
+        if ours is None:
+            return None
+        usable = (True, False) in self.transports and (":" in alternate) == (":" in source[0])
+        addresses = (ours, alternate if usable else ours)
+        here = addresses[place[0]], self._ports.both[place[1]]
+        return Origin(here, addresses[not place[0]], self._ports.both[not place[1]])
 
 
-async def run_stun(port: int, registry: CollectorRegistry) -> None:
-    """Answer on that UDP port of all addresses until cancelled."""
-    made = listen(f":{port}", "stun_port", socket.SOCK_DGRAM)
-    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-        made.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
+class StunProtocol(asyncio.DatagramProtocol):
+    """One UDP socket of the service."""
+
+    def __init__(self, service: StunService, place: Place) -> None:
+        self._service, self._place = service, place
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Offer the socket to answer with."""
+        self._service.transports[self._place] = transport  # type: ignore[assignment]
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        """Hand it to the service."""
+        self._service.receive(data, addr, self._place)
+
+
+async def run_stun(ports: StunPorts, registry: CollectorRegistry) -> None:
+    """Answer on those UDP ports until cancelled.
+
+    Raises:
+        ConfigError: A port or address is wrong or taken; a taken alternate port alone is only said in the log.
+    """
+    service = StunService(registry, ports)
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: StunProtocol(registry), sock=made)
-    _log.info("STUN on UDP port %d", port)
     try:
+        for place, made in _sockets(ports).items():
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                made.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
+            await loop.create_datagram_endpoint(partial(StunProtocol, service, place), sock=made)
+        _log.info("STUN on UDP port %d", ports.port)
         await anyio.sleep_forever()
     finally:
-        transport.close()
+        for transport in service.transports.values():
+            transport.close()
+
+
+def _sockets(ports: StunPorts) -> dict[Place, socket.socket]:
+    port, other = ports.both
+    if not ports.alternate_address:
+        made = {(False, False): listen(f":{port}", "stun_port", socket.SOCK_DGRAM)}
+        if other and (second := _second(other)) is not None:
+            made[False, True] = second
+        return made
+    family = socket.AF_INET6 if ":" in ports.alternate_address else socket.AF_INET
+    made = {}
+    try:
+        for number, key in ((port, "stun_port"), (other, "stun_alternate_port")):
+            made[False, number == other] = _everywhere(number, key)
+            made[True, number == other] = _bound(family, ports.alternate_address, number, "stun_alternate_address")
+    except ConfigError:
+        for each in made.values():
+            each.close()
+        raise
+    return made
+
+
+def _second(port: int) -> socket.socket | None:
+    try:
+        return listen(f":{port}", "stun_alternate_port", socket.SOCK_DGRAM)
+    except ConfigError as error:
+        _log.warning("%s; machines cannot learn from here what their NAT filters", error)
+        return None
+
+
+def _everywhere(port: int, key: str) -> socket.socket:
+    try:
+        return _bound(socket.AF_INET6, "::", port, key)
+    except ConfigError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            return _bound(socket.AF_INET, "0.0.0.0", port, key)  # no IPv6 here
+        raise
+
+
+def _bound(family: socket.AddressFamily, host: str, port: int, key: str) -> socket.socket:
+    """A socket beside others on the same port: the one with the more exact address gets what is sent there."""
+    made = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
+        made.bind((host, port))
+    except OSError as error:
+        made.close()
+        value = host if key == "stun_alternate_address" else port
+        raise ConfigError(
+            f"{key} = {value!r}: cannot listen there on UDP port {port}: {error.strerror}; give an address of this host"
+        ) from error
+    made.setblocking(False)
+    return made
+
+
+def _for(transport: asyncio.DatagramTransport, destination: Address) -> Address:
+    """The destination as a socket of that family names it."""
+    host, port = destination
+    mapped = ":" not in host and transport.get_extra_info("socket").family == socket.AF_INET6
+    return (f"::ffff:{host}" if mapped else host), port
+
+
+def _address_towards(destination: Address) -> str | None:
+    """The address of this host that a socket of all addresses answers from, None where nothing leads there."""
+    family = socket.AF_INET6 if ":" in destination[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(destination)
+            return str(probe.getsockname()[0])
+        except OSError:
+            return None
