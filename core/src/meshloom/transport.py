@@ -10,8 +10,11 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from socket import socket
 from typing import Any, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 import attrs
+
+from meshloom.errors import ProtocolError
 
 LONGEST_MESSAGE = 8820
 """Bytes of the longest relay message; a transport refuses longer ones, and closes on one that arrives."""
@@ -30,6 +33,27 @@ class RelayAddress:
     port: int
     tls: bool
     ip: str = ""
+
+    @classmethod
+    def parse(cls, url: str, ip: str = "") -> "RelayAddress":
+        """From ``rel://host[:port]`` (port 80) or ``rels://host[:port]`` (TLS, port 443); a path is of no meaning.
+
+        Raises:
+            ProtocolError: It is neither.
+        """
+        try:
+            parts = urlsplit(url)
+            scheme, host, port = parts.scheme, parts.hostname, parts.port
+        except ValueError:
+            scheme, host, port = "", None, None
+        if not host or scheme not in ("rel", "rels") or port == 0:
+            raise ProtocolError(f"{url[:200]!r}: no address of a relay; it is rel://host:port or rels://host:port")
+        tls = scheme == "rels"
+        return cls(host, port or (443 if tls else 80), tls, ip)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'rels' if self.tls else 'rel'}://{host}:{self.port}"
 
 
 @attrs.frozen
@@ -63,8 +87,12 @@ class Connection(ABC):
     max_message_size: int
 
     @abstractmethod
-    def send(self, message: bytes | bytearray | memoryview) -> bool:
-        """Send without waiting; the buffer may be used again when it returns.
+    def send(self, message: bytes | bytearray | memoryview, rest: bytes | bytearray | memoryview = b"") -> bool:
+        """Send without waiting; the buffers may be used again when it returns.
+
+        Args:
+            message: The message, or its beginning.
+            rest: What follows it, so that who puts a head in front of a packet need not join them first.
 
         Returns:
             False where it was dropped: the other side reads too slowly, the message is too long, or the connection
@@ -78,7 +106,10 @@ class Connection(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close after what was sent; ``connection_lost`` follows. Closing twice is no error."""
+        """Close after what was sent; ``connection_lost`` follows, not from within this call.
+
+        What the other side does not take in some seconds is lost. Closing twice is no error.
+        """
 
 
 class Receiver(ABC):
@@ -97,7 +128,7 @@ class Receiver(ABC):
 
 
 Accept = Callable[[Connection], Receiver | None]
-"""Called for each connection that a server accepts; None refuses it."""
+"""Called for each connection that a server accepts; None refuses it. What is sent from within the call is sent."""
 
 
 class Transport(ABC):
