@@ -3,11 +3,10 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, TypeVar
 
@@ -27,6 +26,7 @@ from meshloom.model.user import PersonalAccessToken, Role, User
 from meshloom.netmap.change import Change
 from meshloom.store import Store
 from meshloom_management.draft import COLLECTIONS, Draft, new_id
+from meshloom_management.writes import WriteQueue
 
 __all__ = ["Accounts", "Draft", "Listener", "NewAccounts"]
 
@@ -66,7 +66,7 @@ class Accounts:
     ) -> None:
         self._store, self._clock, self._entropy, self._new = store, clock, entropy, new
         self._states: dict[AccountID, AccountState] = {}
-        self._locks: dict[AccountID, anyio.Lock] = {}
+        self._queues: dict[AccountID, WriteQueue] = {}
         self._peers: dict[PublicKey, tuple[AccountID, PeerID]] = {}
         self._keys: dict[str, tuple[AccountID, SetupKeyID]] = {}
         self._tokens: dict[str, tuple[AccountID, TokenID]] = {}
@@ -97,7 +97,7 @@ class Accounts:
                 accounts._index(item.account_id, None, item)
         for id, account in found.items():
             accounts._states[id] = _with_all(AccountState(account, **collections[id]))  # type: ignore[arg-type]
-            accounts._locks[id] = anyio.Lock()
+            accounts._queues[id] = accounts._queue(id)
         async with anyio.create_task_group() as accounts._writers:
             yield accounts
 
@@ -148,23 +148,24 @@ class Accounts:
     async def change(self, account: AccountID, mutate: Callable[[Draft], T]) -> T:
         """Let *mutate* write a draft, store it, and make it the newest snapshot.
 
-        Writes of one account come one after the other. What *mutate* raises leaves everything as it was, as do
-        StoreUnavailable and Conflict of the store. A caller that is cancelled only stops waiting: the write goes on.
+        Writes of one account come one after the other; those that wait are stored in one transaction. What *mutate*
+        raises leaves everything as it was, as do StoreUnavailable and Conflict of the store. After a Conflict *mutate*
+        may be called again, with another draft. A caller that is cancelled only stops waiting: the write goes on.
         """
-        return await self._to_its_end(partial(self._change, account, mutate))
+        result: T = await self._queues[account].write(mutate, self._writers)
+        return result
 
-    async def _change(self, account: AccountID, mutate: Callable[[Draft], T]) -> T:
-        async with self._locks[account]:
-            before = self._states[account]
-            draft = Draft(before, self._clock(), self._entropy)
-            result = mutate(draft)
-            change = Change.between(before, draft.written)
-            if change:
-                draft.put(attrs.evolve(draft.state.account, serial=before.account.serial + 1))
-            if draft.written:
-                await self._write(draft)
-                self._adopt(before, draft, change)
-            return result
+    def _queue(self, account: AccountID) -> WriteQueue:
+        return WriteQueue(lambda: Draft(self._states[account], self._clock(), self._entropy), self._commit)
+
+    async def _commit(self, draft: Draft) -> None:
+        before = draft.before
+        change = Change.between(before, draft.written)
+        if change:
+            draft.put(attrs.evolve(draft.state.account, serial=before.account.serial + 1))
+        if draft.written:
+            await self._write(draft)
+            self._adopt(before, draft, change)
 
     async def create(
         self, *, email: str, name: str, password_hash: str, then: Callable[[Draft, User], None] | None = None
@@ -200,33 +201,26 @@ class Accounts:
             draft.put(Policy(id=policy, account_id=id, name="Default", description=rule.description, rules=(rule,)))
         if then is not None:
             then(draft, owner)
-        return await self._to_its_end(partial(self._begin, draft, owner))
-
-    async def _begin(self, draft: Draft, owner: User) -> User:
-        await self._write(draft)
-        self._locks[owner.account_id] = anyio.Lock()
-        self._adopt(AccountState(draft.state.account), draft, Change())
-        return owner
-
-    async def _to_its_end(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Run a write in a task of its own: gRPC cancels its tasks with asyncio's means, which no shield holds off.
-
-        A caller that left between storing and adopting would leave a snapshot that the store knows better than.
-        """
-        outcome: Future[T] = Future()
+        outcome: Future[User] = Future()
         done = anyio.Event()
 
-        async def run() -> None:
+        async def begin() -> None:  # to its end, as any write
             with anyio.CancelScope(shield=True):
                 try:
-                    outcome.set_result(await write())
+                    outcome.set_result(await self._begin(draft, owner))
                 except Exception as error:  # noqa: BLE001 - handed to who waits
                     outcome.set_exception(error)
             done.set()
 
-        self._writers.start_soon(run, name="account write")
+        self._writers.start_soon(begin, name="new account")
         await done.wait()
         return outcome.result()
+
+    async def _begin(self, draft: Draft, owner: User) -> User:
+        await self._write(draft)
+        self._queues[owner.account_id] = self._queue(owner.account_id)
+        self._adopt(AccountState(draft.state.account), draft, Change())
+        return owner
 
     async def _write(self, draft: Draft) -> None:
         """Store the whole draft or nothing."""

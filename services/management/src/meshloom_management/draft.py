@@ -25,6 +25,7 @@ COLLECTIONS: dict[type[Any], str] = {
     Peer: "peers",
 }
 """The field of :class:`AccountState` that holds the entities of a class."""
+Mark = tuple[AccountState, dict[tuple[type[Any], str], Any]]
 
 
 def new_id(now: datetime, entropy: Callable[[int], bytes]) -> str:
@@ -44,16 +45,31 @@ class Draft:
         self._state: AccountState | None = state
         self._account = state.account
         self._collections: dict[str, dict[str, Any]] = {}
-        self._before = state
+        self.before = self._handed = state
+        """The snapshot that it was begun with."""
+        self._peers: list[PeerID] = []
+        """Those written since the newest state was handed out."""
 
     @property
     def state(self) -> AccountState:
         """The account with this draft's writes; what did not change is shared with the snapshot before."""
         if self._state is None:
             changed: dict[str, Any] = {"account": self._account, **self._collections}
-            self._state = attrs.evolve(self._before, **changed)
-            self._state.follow(self._before, [PeerID(id) for kind, id in self.written if kind is Peer])
+            self._state = attrs.evolve(self.before, **changed)
+            self._state.follow(self._handed, self._peers)
+            self._handed, self._peers = self._state, []
         return self._state
+
+    def mark(self) -> Mark:
+        """What :meth:`go_back` needs."""
+        return self.state, dict(self.written)
+
+    def go_back(self, mark: Mark) -> None:
+        """Undo what was written since."""
+        self._state, self.written = mark
+        self._handed, self._peers = self._state, []
+        self._account = self._state.account
+        self._collections = {name: getattr(self._state, name) for name in self._collections}
 
     def put(self, entity: Any) -> None:
         """Insert the entity, or replace the one with its id."""
@@ -63,26 +79,29 @@ class Draft:
             if entity.account_id != self._account.id:
                 raise ValueError(f"{type(entity).__name__} {entity.id} belongs to another account")
             self._own(type(entity))[entity.id] = entity
-        self.written[type(entity), entity.id] = entity
-        self._state = None
+        self._write(type(entity), entity.id, entity)
 
     def delete(self, kind: type[Any], id: str) -> None:
         """Remove it; what is not there is no error."""
         if self._own(kind).pop(id, None) is not None:
-            if id in getattr(self._before, COLLECTIONS[kind]):
-                self.written[kind, id] = None
-            else:
+            self._write(kind, id, None)
+            if id not in getattr(self.before, COLLECTIONS[kind]):
                 del self.written[kind, id]  # made and removed within the draft: the store never hears of it
-            self._state = None
 
     def new_id(self) -> str:
         """For an entity to be made."""
         return new_id(self.now, self.entropy)
 
+    def _write(self, kind: type[Any], id: str, entity: Any) -> None:
+        self.written[kind, id] = entity
+        if kind is Peer:
+            self._peers.append(PeerID(id))
+        self._state = None
+
     def _own(self, kind: type[Any]) -> dict[str, Any]:
         """This draft's copy of a collection; a state that was handed out keeps the one it has."""
         name = COLLECTIONS[kind]
         mine = self._collections.get(name)
-        if mine is None or (self._state is not None and getattr(self._state, name) is mine):
-            mine = self._collections[name] = dict(getattr(self._state or self._before, name))
+        if mine is None or getattr(self._handed, name) is mine:
+            mine = self._collections[name] = dict(getattr(self.before, name) if mine is None else mine)
         return mine

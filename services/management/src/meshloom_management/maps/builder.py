@@ -73,8 +73,8 @@ class MapBuilder:
         self._joined = joined if joined is not None else JoinedEntries()
 
     def following(self, state: AccountState, change: Change) -> Self:
-        """For the snapshot after a change; what is joined already stays joined where no peer changed."""
-        joined = None if change.peers else self._joined
+        """For the snapshot after a change; what is joined already stays joined but for the peers that changed."""
+        joined = self._joined.following(change.peers) if change.peers else self._joined
         return type(self)(state, self._fragments, self._default_domain, joined)
 
     def build(self, id: PeerID) -> BuiltMap:
@@ -146,17 +146,9 @@ class MapBuilder:
         return self._joined.get(table, peers) or self._joined.keep(table, peers, self._join(table, peers))
 
     def _join(self, table: Table, peers: Peers) -> Joined:
-        items: list[bytes] = []
-        places: dict[PeerID, tuple[int, int]] = {}
-        at = digest = 0
-        for id in sorted(peers):
-            peer = self.state.peers.get(id)
-            if peer is not None:
-                items.append(item := table.entry(peer))
-                places[id] = at, at + len(item)
-                at += len(item)
-                digest += hash(item)
-        return Joined(b"".join(items), places, digest)
+        begun = self._joined.begun(table, peers)
+        further = [self.state.peers[id] for id in sorted(peers - begun.places.keys()) if id in self.state.peers]
+        return begun.followed_by([(PeerID(peer.id), table.entry(peer)) for peer in further])
 
 
 def _ssh_auth(ssh: SSHAccess) -> bytes:

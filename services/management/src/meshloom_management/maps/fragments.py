@@ -12,10 +12,16 @@ from meshloom_management.maps.entries import Profile, record_entries, remote_ent
 
 
 class Table:
-    """Entries of one kind for one kind of receiver, one of each peer."""
+    """Entries of one kind for one kind of receiver, one of each peer.
+
+    Args:
+        encode: Makes an entry.
+        in_use: False once what it shows has changed for all peers, and another table shows that.
+    """
 
     def __init__(self, encode: Callable[[Peer], bytes]) -> None:
         self._encode = encode
+        self.in_use = True
         self._entries: dict[PeerID, tuple[Peer, bytes]] = {}
 
     def __len__(self) -> int:
@@ -61,6 +67,8 @@ class Fragments:
             def encode(peer: Peer) -> bytes:
                 return rule_entries(effective, direction, peer, profile)
 
+            if known is not None:
+                known[1].in_use = False
             known = self._rules[key] = effective.rule, Table(encode)
         return known[1]
 
@@ -74,10 +82,12 @@ class Fragments:
     def forget_policies(self, policies: Collection[PolicyID]) -> None:
         """Drop what shows policies that changed or are gone."""
         for key in [key for key in self._rules if key[0] in policies]:
-            del self._rules[key]
+            self._rules.pop(key)[1].in_use = False
 
     def forget_names(self) -> None:
         """Drop what shows the domain."""
+        for table in self._tables.values():
+            table.in_use = False
         self._tables.clear()
 
     def _table(self, key: Hashable, encode: Callable[[Peer], bytes]) -> Table:

@@ -1,6 +1,6 @@
 """Entries of many peers one after the other, shared by all maps that show these peers."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import attrs
 
@@ -19,6 +19,16 @@ class Joined:
     data: bytes = attrs.field(repr=False)
     places: dict[PeerID, tuple[int, int]] = attrs.field(repr=False)
     digest: int
+
+    def followed_by(self, more: Iterable[tuple[PeerID, bytes]]) -> "Joined":
+        """With further entries at the end: what is joined is copied as a whole, and not looked at."""
+        items, places, at, digest = [self.data], dict(self.places), len(self.data), self.digest
+        for id, item in more:
+            items.append(item)
+            places[id] = at, at + len(item)
+            at += len(item)
+            digest += hash(item)
+        return Joined(b"".join(items), places, digest)
 
     def without(self, peer: PeerID) -> "Part":
         """All but a peer's own."""
@@ -53,6 +63,9 @@ class Part:
             yield view[self.cut[1] :]
 
 
+NOTHING = Joined(b"", {}, 0)
+
+
 @attrs.define
 class _Kept:
     """The table and set are held so that no other takes their identity."""
@@ -72,9 +85,27 @@ class JoinedEntries:
     def __init__(self) -> None:
         self._kept: dict[tuple[int, int], _Kept] = {}
         self._size, self._most = 0, MOST_UNSHARED
+        self._earlier: dict[Table, tuple[Peers, Joined]] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def following(self, changed: Collection[PeerID]) -> "JoinedEntries":
+        """For peers of whom some changed: of each table in use the largest that shows none of them is remembered."""
+        following = JoinedEntries()
+        earlier = following._earlier
+        candidates = [(kept.table, kept.peers, kept.joined) for kept in self._kept.values()]
+        candidates += [(table, peers, joined) for table, (peers, joined) in self._earlier.items()]
+        for table, peers, joined in candidates:
+            larger = table not in earlier or len(earlier[table][0]) < len(peers)
+            if larger and table.in_use and peers.isdisjoint(changed):
+                earlier[table] = peers, joined
+        return following
+
+    def begun(self, table: Table, peers: Peers) -> Joined:
+        """Entries of some of the peers that are joined already, if perhaps of none."""
+        earlier = self._earlier.get(table)
+        return earlier[1] if earlier is not None and earlier[0] <= peers else NOTHING
 
     def get(self, table: Table, peers: Peers) -> Joined | None:
         """What is kept."""

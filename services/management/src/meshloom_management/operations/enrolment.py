@@ -91,11 +91,19 @@ async def _enrol(accounts: Accounts, request: Login) -> tuple[AccountState, Peer
     state, key = found
 
     def enrol_once(draft: Draft) -> None:
-        if accounts.find_peer(request.key) is None:  # else the same machine asked twice at once
+        if not _is_there(accounts, draft, request.key):  # else the same machine asked twice at once
             enrol(draft, key, request)
 
     await accounts.change(state.account.id, enrol_once)
     return _found(accounts, request.key)
+
+
+def _is_there(accounts: Accounts, draft: Draft, key: PublicKey) -> bool:
+    """Whether a peer has the key: of a snapshot, or of this draft, which may be several machines' together."""
+    if any(isinstance(written, Peer) and written.key == key for written in draft.written.values()):
+        return True
+    found = accounts.find_peer(key)
+    return found is not None and draft.written.get((Peer, found[1].id), found[1]) is not None
 
 
 def enrol(draft: Draft, key: SetupKey, request: Login) -> Peer:
