@@ -1,0 +1,1 @@
+"""What helps to find faults: looking, judging, and packing up what was seen."""
