@@ -25,7 +25,7 @@ class Wire:
 
     def flush(self):
         for name, agent in self.agents.items():
-            for data, destination in agent.datagrams():
+            for data, destination, _ in agent.datagrams():
                 self.sent += 1
                 self.opened.add((name, destination))
                 if self.cut or self.random.random() < self.loss:
@@ -74,7 +74,7 @@ def pair(roles=(True, False), **more):
 def introduce(wire, candidates=True):
     for mine, other in (("a", "b"), ("b", "a")):
         agent = wire.agents[mine]
-        agent.set_local([local_candidate(CandidateKind.SERVER_REFLEXIVE, wire.inside[mine], 1, ("10.0.0.1", 1))])
+        agent.set_local([local_candidate(CandidateKind.SERVER_REFLEXIVE, wire.inside[mine], 1, ("10.0.0.1", 1))], 0.0)
         agent.set_remote(wire.agents[other].local, wire.now)
         if candidates:
             there = wire.inside[other]
@@ -141,7 +141,7 @@ def test_a_forged_request_is_not_answered():
     victim.datagrams()
     forger.set_remote(Credentials(victim.local.ufrag, "guess"), 0.0)
     forger.add_remote(Candidate(CandidateKind.HOST, wire.inside["a"], 100, "1"), 0.0)
-    for data, _ in forger.datagrams():
+    for data, _, _ in forger.datagrams():
         victim.receive(data, ("203.0.113.9", 9), 0.0)
     assert victim.datagrams() == []
     assert victim.remote_candidates == 1

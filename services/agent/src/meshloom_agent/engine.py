@@ -228,7 +228,7 @@ class Engine:
         """After every call of the mesh."""
         mesh = self._mesh
         if self._tunnel is not None:
-            for data, destination in mesh.datagrams():
+            for data, destination, _ in mesh.datagrams():
                 self._tunnel.port.send(data, destination)
         if self._signal is not None:
             for message in mesh.signals():
@@ -323,7 +323,8 @@ class Engine:
         """What did not change stays the same object, so that the difference is found at a glance."""
         old = self._peers_cache[1]
         made: dict[PublicKey, TunnelPeer] = {}
-        for key, endpoint in self._mesh.endpoints.items():
+        for key, wanted in self._mesh.endpoints.items():
+            endpoint = wanted if isinstance(wanted, tuple) else None
             remote = self._mesh.peers[key]
             before = old.get(key)
             if before is not None and before.endpoint == endpoint and self._peers_cache[0].get(key) is remote:

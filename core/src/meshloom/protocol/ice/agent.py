@@ -10,16 +10,18 @@ from enum import Enum, auto
 from meshloom.errors import ProtocolError
 from meshloom.protocol import stun
 from meshloom.protocol.ice.candidate import Candidate, CandidateKind, priority
+from meshloom.protocol.ice.checklist import Checklist
 from meshloom.protocol.ice.pair import Pair, PairState
 from meshloom.protocol.ice.timers import Timers
 from meshloom.protocol.signal import Credentials
 from meshloom.protocol.stun import Address, Attribute, Kind
 
 TOKEN = 4
-MAX_REMOTE_CANDIDATES = 64
-MAX_PEER_REFLEXIVE = 8
 MAX_TRIGGERED = 4
 ROLE_CONFLICT = 487
+
+Outgoing = tuple[bytes, Address, Address | None]
+"""A datagram, where to, and the address of the relayed candidate of ours that it is to leave from; None for none."""
 
 
 class AgentState(Enum):
@@ -63,8 +65,8 @@ class IceAgent:
         self._password = local.pwd.encode()
         self._remote_password = b""
         self._local_candidates: dict[Address, Candidate] = {}
-        self._pairs: dict[Address, Pair] = {}
-        self._out: list[tuple[bytes, Address]] = []
+        self._pairs = Checklist()
+        self._out: list[Outgoing] = []
         self._started: float | None = None
         self._first_valid: float | None = None
         self._next_slot = now
@@ -72,16 +74,22 @@ class IceAgent:
 
     # -- what is told to it ------------------------------------------------------------------------------------
 
-    def set_local(self, candidates: list[Candidate]) -> None:
-        """Our candidates as they are now; only used to tell which one a check left from."""
+    def set_local(self, candidates: list[Candidate], now: float) -> None:
+        """Our candidates as they are now: they tell which one a check left from; relayed ones are other ways out."""
         self._local_candidates = {candidate.address: candidate for candidate in candidates}
+        gone = self._pairs.set_ways(
+            {each.address: each for each in candidates if each.kind is CandidateKind.RELAY}, now
+        )
+        if self.selected in gone:
+            self.state = AgentState.FAILED
+        self.handle_timer(now)
 
     def set_remote(self, credentials: Credentials, now: float) -> None:
         """The other's credentials; checks begin."""
         self.remote = credentials
         self._remote_password = credentials.pwd.encode()
         self._started = now
-        for pair in self._pairs.values():
+        for pair in self._pairs:
             pair.next_check = now
         self.handle_timer(now)
 
@@ -93,25 +101,19 @@ class IceAgent:
 
     def add_remote(self, candidate: Candidate, now: float) -> None:
         """A candidate of the other's; those beyond the bound, and known ones, are ignored."""
-        known = self._pairs.get(candidate.address)
-        if known is not None:
-            if known.remote.kind is CandidateKind.PEER_REFLEXIVE:
-                known.remote = candidate
-            return
-        if len(self._pairs) < MAX_REMOTE_CANDIDATES:
-            self._pairs[candidate.address] = Pair(candidate, now)
-            self.handle_timer(now)
+        self._pairs.add(candidate, now)
+        self.handle_timer(now)
 
-    def receive(self, data: bytes, source: Address, now: float) -> None:
-        """A STUN message for this session; what is not authentic is ignored."""
+    def receive(self, data: bytes, source: Address, now: float, via: Address | None = None) -> None:
+        """A STUN message for this session, *via* a relayed candidate of ours; what is not authentic is ignored."""
         try:
             message = stun.parse(data)
         except ProtocolError:
             return
         if message.kind == Kind.REQUEST:
-            self._receive_request(message, source, now)
+            self._receive_request(message, source, via, now)
         elif message.kind in (Kind.SUCCESS, Kind.ERROR):
-            self._receive_response(message, source, now)
+            self._receive_response(message, source, via, now)
 
     # -- time --------------------------------------------------------------------------------------------------
 
@@ -119,13 +121,13 @@ class IceAgent:
         """When ``handle_timer`` has something to do; None when the session has failed."""
         if self.state is AgentState.FAILED or self._started is None:
             return None
-        due = [pair.next_check for pair in self._pairs.values() if pair.next_check is not None]
+        due = [pair.next_check for pair in self._pairs if pair.next_check is not None]
         times = [max(min(due), self._next_slot)] if due else []
         times.append(self._patience_ends)
         if self.state is AgentState.CHECKING:
-            chosen = any(pair.nominate or pair.nominated for pair in self._pairs.values())
-            if self._first_valid is not None and self.controlling and not chosen:
-                times.append(self._first_valid + self.timers.patience)
+            chosen = any(pair.nominate or pair.nominated for pair in self._pairs)
+            if self.controlling and not chosen and (best := self._best()) is not None:
+                times.append(self._patient_until(best))
         return min(times)
 
     def handle_timer(self, now: float) -> None:
@@ -137,8 +139,8 @@ class IceAgent:
             self._check(now)
         self._watch(now)
 
-    def datagrams(self) -> list[tuple[bytes, Address]]:
-        """What to send now, to whom."""
+    def datagrams(self) -> list[Outgoing]:
+        """What to send now."""
         out, self._out = self._out, []
         return out
 
@@ -155,10 +157,10 @@ class IceAgent:
     # -- checks ------------------------------------------------------------------------------------------------
 
     def _check(self, now: float) -> None:
-        due = [pair for pair in self._pairs.values() if pair.next_check is not None and pair.next_check <= now]
+        due = [pair for pair in self._pairs if pair.next_check is not None and pair.next_check <= now]
         if not due:
             return
-        pair = max(due, key=lambda each: (each.nominate, each is self.selected, -each.tries, each.remote.priority))
+        pair = max(due, key=lambda each: (each.nominate, each is self.selected, -each.tries, each.promise))
         if pair is not self.selected and pair.tries >= self.timers.tries:
             pair.state, pair.next_check = PairState.FAILED, None
             pair.checks.clear()
@@ -178,9 +180,8 @@ class IceAgent:
         ]
         if self.controlling and (pair.nominate or pair is self.selected):
             attributes.append((Attribute.USE_CANDIDATE, b""))
-        self._out.append(
-            (stun.encode(Kind.REQUEST, transaction, attributes, self._remote_password), pair.remote.address)
-        )
+        request = stun.encode(Kind.REQUEST, transaction, attributes, self._remote_password)
+        self._out.append((request, pair.remote.address, pair.via.address if pair.via is not None else None))
         while len(pair.checks) >= 8:
             del pair.checks[next(iter(pair.checks))]
         pair.checks[transaction] = now
@@ -194,7 +195,7 @@ class IceAgent:
 
     def _try_others(self, now: float) -> None:
         """The chosen pair does not answer: what worked, or did not, has to show itself again."""
-        for pair in self._pairs.values():
+        for pair in self._pairs:
             if pair is not self.selected:
                 pair.state, pair.nominated, pair.nominate = PairState.WAITING, False, False
                 pair.tries, pair.triggered, pair.next_check = 0, 0, now
@@ -210,41 +211,25 @@ class IceAgent:
         pair.tries = min(pair.tries, self.timers.tries - 2)
         pair.next_check = now
 
-    def _receive_request(self, request: stun.Message, source: Address, now: float) -> None:
+    def _receive_request(self, request: stun.Message, source: Address, via: Address | None, now: float) -> None:
         ufrag = request.username.partition(b":")[0]
         if ufrag != self.local.ufrag.encode() or not request.is_authentic(self._password):
             return
         if self._is_conflict(request):
             reason = stun.error_value(ROLE_CONFLICT, "Role Conflict")
-            self._respond(Kind.ERROR, request, (Attribute.ERROR_CODE, reason), source)
+            self._respond(Kind.ERROR, request, (Attribute.ERROR_CODE, reason), source, via)
             return
         mapped = stun.pack_address(source, request.transaction)
-        self._respond(Kind.SUCCESS, request, (Attribute.XOR_MAPPED_ADDRESS, mapped), source)
+        self._respond(Kind.SUCCESS, request, (Attribute.XOR_MAPPED_ADDRESS, mapped), source, via)
         rank = min(request.number(Attribute.PRIORITY) or 1, 0xFFFFFFFF)
-        pair = self._pairs.get(source)
-        pair = pair or Pair(Candidate(CandidateKind.PEER_REFLEXIVE, source, rank, "prflx"), None)
-        if pair is self.selected:
-            self._alive(now)
+        pair = self._pairs.shown(source, rank, via)
+        if pair is None:
+            return
         nominates = Attribute.USE_CANDIDATE in request.attributes and not self.controlling
-        if (nominates or self._is_wanted(pair)) and self._learn(pair):
+        if (nominates or self._is_wanted(pair)) and self._pairs.learn(pair, self.selected):
             pair.nominated |= nominates
             self._trigger(pair, now)
         self.handle_timer(now)
-
-    def _learn(self, pair: Pair) -> bool:
-        """Keep a pair that the other side has shown us (section 7.3.1.3); False where there is no room."""
-        if pair.remote.address in self._pairs:
-            return True
-        learned = [each for each in self._pairs.values() if each.remote.kind is CandidateKind.PEER_REFLEXIVE]
-        if len(learned) >= MAX_PEER_REFLEXIVE:
-            idle = [each for each in learned if each.next_check is None and each is not self.selected]
-            if not idle or self.selected is None:
-                return False
-            del self._pairs[idle[0].remote.address]
-        elif len(self._pairs) >= MAX_REMOTE_CANDIDATES:
-            return False
-        self._pairs[pair.remote.address] = pair
-        return True
 
     def _is_wanted(self, pair: Pair) -> bool:
         """Whether to look into a pair by which the other side reaches us.
@@ -254,8 +239,10 @@ class IceAgent:
         """
         return self.selected is None or self._is_doubtful or self._is_better(pair)
 
-    def _respond(self, kind: Kind, request: stun.Message, value: tuple[Attribute, bytes], source: Address) -> None:
-        self._out.append((stun.encode(kind, request.transaction, [value], self._password), source))
+    def _respond(
+        self, kind: Kind, request: stun.Message, value: tuple[Attribute, bytes], to: Address, via: Address | None
+    ) -> None:
+        self._out.append((stun.encode(kind, request.transaction, [value], self._password), to, via))
 
     def _is_conflict(self, request: stun.Message) -> bool:
         """Section 7.3.1.1: True where the other has to yield; we yield ourselves where we have to."""
@@ -267,8 +254,8 @@ class IceAgent:
         self.controlling = not self.controlling
         return False
 
-    def _receive_response(self, response: stun.Message, source: Address, now: float) -> None:
-        pair = self._pairs.get(source)
+    def _receive_response(self, response: stun.Message, source: Address, via: Address | None, now: float) -> None:
+        pair = self._pairs.get(via, source)
         if pair is None or response.transaction not in pair.checks or not response.is_authentic(self._remote_password):
             return
         sent = pair.checks.pop(response.transaction)
@@ -285,7 +272,7 @@ class IceAgent:
         if mapped is None:
             return
         prflx = Candidate(CandidateKind.PEER_REFLEXIVE, mapped, priority(CandidateKind.PEER_REFLEXIVE, 0), "prflx")
-        pair.local = self._local_candidates.get(mapped, prflx)
+        pair.local = pair.via or self._local_candidates.get(mapped, prflx)
         pair.round_trip = now - sent
         pair.state, pair.tries, pair.triggered, pair.next_check = PairState.SUCCEEDED, 0, 0, None
         if pair.nominate and self.controlling:
@@ -306,22 +293,19 @@ class IceAgent:
 
     def _choose(self, now: float) -> None:
         """Nominate as the controlling side, and take the best nominated pair that works."""
-        working = [pair for pair in self._pairs.values() if pair.state is PairState.SUCCEEDED]
-        if self._is_doubtful and len(working) > 1:
-            working = [pair for pair in working if pair is not self.selected]
-        if not working:
+        best = self._best()
+        if best is None:
             return
-        if self.controlling:
-            best = max(working, key=lambda pair: pair.rank(self.controlling))
-            if not best.nominated and not best.nominate and self._may_nominate(best, now):
-                best.nominate, best.next_check = True, now
-                self._next_slot = min(self._next_slot, now)
-        nominated = [pair for pair in working if pair.nominated]
-        if not nominated:
-            return
-        best = max(nominated, key=lambda pair: pair.rank(self.controlling))
-        if self._is_preferred(best):
+        if self.controlling and not best.nominated and not best.nominate and self._may_nominate(best, now):
+            best.nominate, best.next_check = True, now
+            self._next_slot = min(self._next_slot, now)
+        best = self._best(nominated=True)
+        if best is not None and self._is_preferred(best):
             self._select(best, now)
+
+    def _best(self, *, nominated: bool = False) -> Pair | None:
+        besides = self.selected if self._is_doubtful else None
+        return self._pairs.best(controlling=self.controlling, besides=besides, nominated=nominated)
 
     def _select(self, best: Pair, now: float) -> None:
         if self.selected is not None:
@@ -329,7 +313,7 @@ class IceAgent:
         self.selected = best
         best.next_check = now + self.timers.keepalive
         self._alive(now)
-        for pair in self._pairs.values():
+        for pair in self._pairs:
             if pair is not best and pair.state is not PairState.SUCCEEDED and not self._is_better(pair):
                 pair.next_check = None
 
@@ -342,16 +326,20 @@ class IceAgent:
     def _may_nominate(self, best: Pair, now: float) -> bool:
         if self.selected is not None:
             return self._is_preferred(best)
-        if best.remote.kind is CandidateKind.HOST or self._first_valid is None:
+        if best.remote.kind is CandidateKind.HOST and best.via is None:
             return True
-        hopeful = any(pair.next_check is not None and self._is_hopeful(pair, best) for pair in self._pairs.values())
-        return not hopeful or now >= self._first_valid + self.timers.patience
+        hopeful = any(pair.next_check is not None and self._is_hopeful(pair, best) for pair in self._pairs)
+        return not hopeful or now >= self._patient_until(best)
+
+    def _patient_until(self, best: Pair) -> float:
+        patience = self.timers.relayed_patience if best.is_relayed else self.timers.patience
+        return (self._first_valid or 0.0) + patience
 
     def _is_hopeful(self, pair: Pair, best: Pair) -> bool:
-        return pair.state is not PairState.FAILED and pair.remote.priority > best.remote.priority
+        return pair.state is not PairState.FAILED and pair.promise > best.promise
 
     def _is_better(self, pair: Pair) -> bool:
-        return self.selected is not None and pair.remote.priority > self.selected.remote.priority
+        return self.selected is not None and pair.promise > self.selected.promise
 
     def _alive(self, now: float) -> None:
         self._alive_at = now
@@ -379,4 +367,4 @@ class IceAgent:
             self.state = AgentState.FAILED
 
     def _all_failed(self) -> bool:
-        return bool(self._pairs) and all(pair.state is PairState.FAILED for pair in self._pairs.values())
+        return bool(self._pairs) and all(pair.state is PairState.FAILED for pair in self._pairs)

@@ -13,6 +13,7 @@ class Timers:
         tries: Checks without an answer after which a pair has failed.
         doubt: Checks of the chosen pair without an answer after which others are tried again.
         patience: How long a working pair waits to be chosen while a better one may still work.
+        relayed_patience: The same for one that goes through a relay of either side.
         keepalive: Between two checks of the chosen pair.
         disconnected: Without a sign of life until the path counts as interrupted.
         failed: Thereafter until it counts as lost; and, before any pair works, for all checks together.
@@ -24,6 +25,7 @@ class Timers:
     tries: int = 7
     doubt: int = 4
     patience: float = 0.06
-    keepalive: float = 4.0
-    disconnected: float = 6.0
+    relayed_patience: float = 1.0
+    keepalive: float = 3.0
+    disconnected: float = 4.0
     failed: float = 6.0

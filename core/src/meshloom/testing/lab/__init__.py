@@ -18,6 +18,7 @@ from meshloom.testing.lab.host import Host, UdpPort
 from meshloom.testing.lab.lab import Lab
 from meshloom.testing.lab.nat import BEHAVIOURS, OPEN, Filtering, Mapping, Nat, can_be_direct
 from meshloom.testing.lab.network import Conditions, Datagram, Network
+from meshloom.testing.lab.relay_server import RelayConnection, RelayServer
 from meshloom.testing.lab.router import Router
 from meshloom.testing.lab.stun_server import StunServer
 from meshloom.testing.lab.wireguard import SimulatedWireGuard
@@ -34,6 +35,8 @@ __all__ = [
     "Mapping",
     "Nat",
     "Network",
+    "RelayConnection",
+    "RelayServer",
     "Router",
     "SimulatedWireGuard",
     "StunServer",

@@ -78,6 +78,18 @@ class Host:
         self.attachments = []
         return self
 
+    def reaches(self, address: str) -> bool:
+        """Whether a TCP connection to a public address stands: routers let it out, also where they block UDP."""
+        way = self._way(address)
+        if way is None:
+            return False
+        network, sender = way.network, way.address
+        while not network.has(address):
+            if network.gateway is None:
+                return False
+            sender, network = network.gateway.ipv4 or sender, network.gateway.outside
+        return network.passes(sender, address)
+
     def bind(self, number: int, receive: Receive) -> UdpPort:
         """Open a port."""
         if number in self.ports:

@@ -20,6 +20,18 @@ class Node(Protocol):
         """A datagram for it, or to be passed on by it."""
 
 
+class Gateway(Node, Protocol):
+    """What passes on whatever is not for the network itself."""
+
+    @property
+    def ipv4(self) -> str | None:
+        """Its address outside, where it translates."""
+
+    @property
+    def outside(self) -> "Network":
+        """Where it passes things on to."""
+
+
 @attrs.frozen(eq=False)
 class Datagram:
     """A UDP datagram on its way.
@@ -73,7 +85,7 @@ class Network:
     ) -> None:
         self.name, self.ipv4, self.ipv6 = name, ipv4, ipv6
         self.conditions = conditions or Conditions(delay=0.001)
-        self.gateway: Node | None = None
+        self.gateway: Gateway | None = None
         self._clock, self._random = clock, random
         self._nodes: dict[str, Node] = {}
         self._routes: list[tuple[IPNetwork, Node]] = []
@@ -105,6 +117,14 @@ class Network:
     def part(self, *sides: Iterable[str]) -> None:
         """Nothing passes between nodes of two *sides* (addresses of each); no sides heal it."""
         self._parted = [frozenset(side) for side in sides]
+
+    def has(self, address: str) -> bool:
+        """Whether a node is attached under that address."""
+        return address in self._nodes
+
+    def passes(self, sender: str, receiver: str) -> bool:
+        """Whether anything at all gets from one node to another."""
+        return self.conditions.loss < 1 and not self._is_parted(sender, receiver)
 
     # -- what passes -------------------------------------------------------------------------------------------
 

@@ -27,10 +27,16 @@ HEADER = 4 + 2 * KEY + 4
 
 @attrs.frozen
 class WireGuardPeer:
-    """How a peer is configured: its endpoint, and seconds of persistent keepalive or None."""
+    """How a peer is configured.
+
+    Args:
+        keepalive: Seconds of persistent keepalive, or None.
+        session: Another number asks for a peer that knows no session.
+    """
 
     endpoint: Address | None
     keepalive: float | None = None
+    session: int = 0
 
 
 @attrs.frozen
@@ -89,7 +95,7 @@ class SimulatedWireGuard:
             del self._peers[gone]
         for key, config in wanted.items():
             peer = self._peers.get(key)
-            if peer is None:
+            if peer is None or peer.config.session != config.session:
                 peer = self._peers[key] = _Peer(WireGuardPeer(None))
             before, peer.config = peer.config, config
             if config.endpoint is not None and config.endpoint != before.endpoint:

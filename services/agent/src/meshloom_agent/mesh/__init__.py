@@ -3,9 +3,24 @@
 No clock, socket or randomness: the same code runs in the daemon and, in virtual time, in the simulated network.
 """
 
-from meshloom_agent.mesh.connection import ConnectionState
+from meshloom_agent.mesh.connection import Endpoint
 from meshloom_agent.mesh.mesh import Mesh, RemotePeer
 from meshloom_agent.mesh.options import MeshOptions
-from meshloom_agent.mesh.status import PathStatus
+from meshloom_agent.mesh.path import Way
+from meshloom_agent.mesh.relay import HomeRelay, RelayUse
+from meshloom_agent.mesh.relays import RelayPlan, exchange
+from meshloom_agent.mesh.status import ConnectionState, PathStatus
 
-__all__ = ["ConnectionState", "Mesh", "MeshOptions", "PathStatus", "RemotePeer"]
+__all__ = [
+    "ConnectionState",
+    "Endpoint",
+    "HomeRelay",
+    "Mesh",
+    "MeshOptions",
+    "PathStatus",
+    "RelayPlan",
+    "RelayUse",
+    "RemotePeer",
+    "Way",
+    "exchange",
+]

@@ -1,40 +1,47 @@
-"""The connection to one other agent: offers and answers, the ICE session, and the endpoint that comes of it.
+"""The connection to one other agent: offers and answers, the ICE session, the relay, and the endpoint that comes of it.
 
 Both sides offer on their own; roles follow from the keys. An ICE session is replaced when the other side tells a new
-session id; ours changes when we begin a new one. Meanwhile the endpoint in use stays, so that a session of WireGuard
+session id; ours changes when we begin a new one. The relayed path is opened at the same time, and carries the packets
+until a direct one is found and whenever that fails. Meanwhile the endpoint in use stays, so that a session of WireGuard
 survives until a better path is found.
 """
 
-from collections.abc import Callable, Iterable
-from enum import StrEnum
+from collections.abc import Callable
+from typing import Literal
 
-from meshloom.errors import ProtocolError
 from meshloom.model.keys import PublicKey
-from meshloom.protocol.ice import AgentState, Candidate, CandidateKind, IceAgent, parse_candidate
-from meshloom.protocol.ice.candidate import local_candidate
+from meshloom.protocol.ice import AgentState, Candidate, IceAgent, Outgoing, Pair
 from meshloom.protocol.signal import Credentials, SignalKind, SignalMessage
 from meshloom.protocol.stun import Address
+from meshloom_agent.mesh.candidates import remote_candidates
+from meshloom_agent.mesh.introduction import Introduction
+from meshloom_agent.mesh.offers import OfferTimer
 from meshloom_agent.mesh.options import MeshOptions
-from meshloom_agent.mesh.status import PathStatus
+from meshloom_agent.mesh.path import Health, PathChoice, ThroughTurn, Way
+from meshloom_agent.mesh.relay import HomeRelay, RelayUse, relay_for
+from meshloom_agent.mesh.status import ConnectionState, PathStatus, direct_status
 
 LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 EARLY_CANDIDATES = 32
-NEEDS_RELAY = "no direct path: a relay is needed"
+NO_DIRECT_PATH = "no direct path"
 
+HEALTH = {AgentState.CONNECTED: Health.WORKS, AgentState.DISCONNECTED: Health.DOUBTFUL}
 
-class ConnectionState(StrEnum):
-    """As shown to people, in the words that they know."""
-
-    CONNECTING = "Connecting"
-    CONNECTED = "Connected"
+Endpoint = Address | ThroughTurn | Literal[Way.RELAYED]
+"""Where WireGuard sends a peer's packets: an address, or into a path that the agent carries itself."""
 
 
 class PeerConnection:
-    """One peer. After each call, look at ``endpoint``, ``deadline()``, and drain ``signals`` and ``datagrams()``.
+    """One peer. After each call, look at its attributes and ``deadline()``, and drain ``signals`` and ``datagrams()``.
 
     Args:
         token: First bytes of our transactions with this peer.
         refuse: Says of a candidate's address that it must not be used (it is of the overlay).
+
+    Attributes:
+        endpoint: None where WireGuard must learn it, or has to wait.
+        session: Grows when the other side has forgotten WireGuard's session: ours must shake hands anew.
+        relay: The relayed path that shall be open.
     """
 
     def __init__(
@@ -50,28 +57,32 @@ class PeerConnection:
     ) -> None:
         self.other = other
         self.controlling = own.text > other.text  # of the texts, as the protocol says
-        self.endpoint: Address | None = None
-        self.signals: list[SignalMessage] = []
-        self.listen_port = 0
+        self.endpoint: Endpoint | None = None
+        self.session = 0
+        self.relay: RelayUse | None = None
         self.reason = "waiting for its offer"
         self._token, self._entropy, self._options, self._refuse = token, entropy, options, refuse
         self._local: list[Candidate] = []
         self._credentials = Credentials(self._word(16), self._word(32))
-        self._session = entropy(5)
+        self._introduction = Introduction(other, self._credentials, options)
+        self._session_id = entropy(5)
         self._remote_session: bytes | None = None
         self._remote_ufrag = ""
+        self._remote_ice = True
         self._agent: IceAgent | None = None
         self._began = now
         self._early: list[str] = []
-        self._old_out: list[tuple[bytes, Address]] = []
+        self._old_out: list[Outgoing] = []
         self._signal_ready = False
+        self._remote_home: HomeRelay | None = None
+        self._relay_attempt = 0
+        self._relay_reason = ""
+        self._path = PathChoice(options.patience)
+        self._way = Way.NONE
         self._since = now
-        self._state = ConnectionState.CONNECTING
-        self._waits = 0
-        self._spread = 1 + entropy(1)[0] / 510  # no two connections repeat in step
-        self._next_offer: float | None = now
+        spread = 1 + entropy(1)[0] / 510
+        self._offers = OfferTimer(options.first_wait, options.longest_wait, spread, due=now)
         self._learn_until: float | None = None
-        self._told: set[Address] = set()
 
     # -- what happens ------------------------------------------------------------------------------------------
 
@@ -81,35 +92,74 @@ class PeerConnection:
         return self._credentials.ufrag
 
     @property
+    def signals(self) -> list[SignalMessage]:
+        """What to send by signal now; clear it then."""
+        return self._introduction.signals
+
+    @property
     def is_connected(self) -> bool:
         """Whether a path is in use."""
-        return self._state is ConnectionState.CONNECTED
+        return self._way is not Way.NONE
+
+    @property
+    def direct_address(self) -> Address | None:
+        """Where the other is while the direct path is in use, and leads through no relay of ours."""
+        pair = self._pair
+        return pair.remote.address if pair is not None and pair.via is None else None
 
     def set_local(self, candidates: list[Candidate], listen_port: int, now: float, *, moved: bool) -> None:
         """Our candidates as they are now; *moved* where addresses of interfaces came or went."""
-        self._local, self.listen_port = candidates, listen_port
+        self._local, self._introduction.listen_port = candidates, listen_port
         if self._agent is not None:
-            self._agent.set_local(candidates)
+            self._agent.set_local(candidates, now)
         if moved and self._remote_session is not None:
+            self._path.forget_failures(now)
             self._restart(now)
+        elif self._way is Way.RELAYED and self._agent is None and listen_port:
+            self._offers.begin(now)  # with other candidates a direct path may be found
         else:
             self._tell_candidates()
 
+    def set_home(self, home: HomeRelay | None, now: float) -> None:
+        """Our home relay is that one now, or there is none; the other is told of a new one."""
+        is_news = home is not None and home != self._introduction.home
+        self._introduction.home = home
+        self._choose_relay(now)
+        if is_news and self._signal_ready and not self._offers.is_first:
+            self._describe(SignalKind.OFFER)
+
+    def relay_opened(self, now: float) -> None:
+        """The relayed path reaches the other."""
+        self._relay_reason = ""
+        self._path.set_relay(True, now)
+        self._take_path(now)
+
+    def relay_lost(self, reason: str, now: float) -> None:
+        """The relayed path does not reach the other, or no longer."""
+        self._relay_reason = reason
+        was_open = self._path.is_relay_open
+        self._path.set_relay(False, now)
+        self._take_path(now)
+        if was_open and self._way is Way.NONE:
+            self._offers.begin(now)
+
     def signal_ready(self, ready: bool, now: float) -> None:
-        """Signal is (not) there; when it comes, an offer goes out if there is no connection."""
+        """Signal is (not) there; when it comes, an offer goes out if there is no direct path."""
         self._signal_ready = ready
-        if ready and not self.is_connected:
-            self._waits, self._next_offer = 0, now
+        if ready and self._way is not Way.DIRECT:
+            self._offers.begin(now)
             self.handle_timer(now)
 
     def receive_signal(self, message: SignalMessage, now: float) -> None:
         """A message of the other agent."""
         match message.kind:
             case SignalKind.OFFER:
+                self._receive_relay(message, now)
                 self._receive_credentials(message, now)
                 self._describe(SignalKind.ANSWER)
                 self._tell_candidates()
             case SignalKind.ANSWER:
+                self._receive_relay(message, now)
                 self._receive_credentials(message, now)
             case SignalKind.CANDIDATE if self._agent is not None:
                 self._add_candidate(message.candidate, now)
@@ -119,96 +169,92 @@ class PeerConnection:
                 return
         self._follow(now)
 
-    def receive_datagram(self, data: bytes, source: Address, now: float) -> None:
-        """A STUN message for this connection."""
+    def receive_datagram(self, data: bytes, source: Address, now: float, via: Address | None = None) -> None:
+        """A STUN message for this connection, *via* a relayed candidate of ours."""
         if self._agent is not None:
-            self._agent.receive(data, source, now)
+            self._agent.receive(data, source, now, via)
             self._follow(now)
 
     def handshake(self, latest: float | None, now: float) -> None:
         """When WireGuard last shook hands; a path over which it no longer does is given up."""
         dead = latest is None or now - latest > self._options.handshake_within
-        if self.is_connected and dead and now - self._since > self._options.handshake_within:
+        if not dead or now - self._since <= self._options.handshake_within:
+            return
+        if self._way is Way.DIRECT:
             self._restart(now)
+        elif self._way is Way.RELAYED:
+            self._since = now
+            self._renew_relay(now)
 
     def handle_timer(self, now: float) -> None:
-        """Repeat offers, move the ICE session on, set the endpoint that was not learned."""
+        """Repeat offers, move the ICE session on, return to a proven path, set the endpoint that was not learned."""
         if self._agent is not None:
             self._agent.handle_timer(now)
+        self._path.handle_timer(now)
         self._follow(now)
         if self._learn_until is not None and now >= self._learn_until:
             self._learn_until = None
-            self._set_endpoint()
-        if self._next_offer is not None and now >= self._next_offer:
+            self.endpoint = self._target() or self.endpoint
+        if self._offers.due is not None and now >= self._offers.due:
             self._offer(now)
 
     def deadline(self) -> float | None:
         """When ``handle_timer`` has something to do."""
-        times = [self._next_offer, self._learn_until, self._agent.deadline() if self._agent else None]
+        agent = self._agent.deadline() if self._agent else None
+        times = [self._offers.due, self._learn_until, self._path.deadline(), agent]
         return min((time for time in times if time is not None), default=None)
 
-    def datagrams(self) -> list[tuple[bytes, Address]]:
-        """What to send now, to whom."""
+    def datagrams(self) -> list[Outgoing]:
+        """What to send now."""
         out, self._old_out = self._old_out, []
         return out + self._agent.datagrams() if self._agent is not None else out
 
     def status(self) -> PathStatus:
         """For people."""
-        pair = self._agent.selected if self._agent is not None and self.is_connected else None
-        if pair is None or pair.local is None:
-            return PathStatus(self._state, self._since, "" if self.is_connected else self.reason)
-        return PathStatus(
-            self._state,
-            self._since,
-            "",
-            pair.local.kind,
-            pair.local.address,
-            pair.remote.kind,
-            pair.remote.address,
-            self._agent.latency if self._agent else 0.0,
-        )
+        relay = self.relay.url if self.relay is not None else ""
+        if self._way is Way.NONE:
+            more = f"the relay {relay}: {self._relay_reason or 'not open yet'}" if relay else "a relay is needed"
+            reason = f"{self.reason}: {more}" if self.reason == NO_DIRECT_PATH or relay else self.reason
+            return PathStatus(ConnectionState.CONNECTING, self._since, reason, relay=relay)
+        connected = ConnectionState.CONNECTED
+        if self._way is Way.RELAYED:
+            return PathStatus(connected, self._since, self.reason, is_relayed=True, relay=relay)
+        return direct_status(connected, self._since, self._pair, relay)
 
     # -- offers ------------------------------------------------------------------------------------------------
 
     def _offer(self, now: float) -> None:
-        if self.is_connected or (self._agent is not None and self._agent.state is AgentState.CHECKING and self._waits):
-            self._next_offer = None if self.is_connected else self._later(now)
+        if self._way is Way.DIRECT or (self._way is Way.RELAYED and not self._may_be_direct):
+            self._offers.stop()
             return
-        if self._signal_ready:
+        is_checking = self._agent is not None and self._agent.state is AgentState.CHECKING
+        if self._signal_ready and (self._offers.is_first or not is_checking):
             self._describe(SignalKind.OFFER)
-            self._told.clear()
+            self._introduction.repeat()
             self._tell_candidates()
-        self._next_offer = self._later(now)
+        self._plan_offer(now)
 
-    def _later(self, now: float) -> float:
-        wait = min(self._options.first_wait * 2.0**self._waits, self._options.longest_wait)
-        self._waits += 1
-        return now + wait * self._spread
+    def _plan_offer(self, now: float) -> None:
+        self._offers.plan(now, self._options.relayed_wait if self._way is Way.RELAYED else None)
+
+    @property
+    def _may_be_direct(self) -> bool:
+        return self._remote_ice and not self._options.force_relay
 
     def _describe(self, kind: SignalKind) -> None:
-        self.signals.append(
-            SignalMessage(
-                kind,
-                self.other,
-                credentials=self._credentials,
-                session_id=self._session,
-                wg_listen_port=self.listen_port,
-                version=self._options.version,
-            )
-        )
+        self._introduction.describe(kind, self._session_id)
 
     def _tell_candidates(self) -> None:
-        """Those that the other was not told of yet; only once it has shown itself, else they would be lost on it."""
-        if not self._signal_ready:
-            return
-        for candidate in self._local:
-            if candidate.address not in self._told:
-                self._told.add(candidate.address)
-                self.signals.append(SignalMessage(SignalKind.CANDIDATE, self.other, candidate=candidate.line()))
+        """Only once the other has shown itself, else they would be lost on it."""
+        if self._signal_ready:  # a relay of ours does the same as one of TURN's at less cost
+            self._introduction.tell(self._local, relayed=self.relay is None)
 
     def _receive_credentials(self, message: SignalMessage, now: float) -> None:
-        if message.credentials is None:
-            self.reason = "it offers no direct path: a relay is needed"
+        self._remote_ice = message.credentials is not None
+        if message.credentials is None or self._options.force_relay:
+            self.reason = "it offers no direct path" if message.credentials is None else "direct paths are switched off"
+            if self._agent is not None:
+                self._lose_session(now)
             return
         if self._agent is not None:
             if message.session_id in (None, self._remote_session):
@@ -218,19 +264,24 @@ class PeerConnection:
                 self._remote_session = message.session_id
                 self._agent.other_began(now)
                 return
-            self._session = self._entropy(5)
-            self._drop_agent()
+            self._lose_session(now)
             if message.kind is SignalKind.ANSWER:  # an offer is answered anyway
                 self._describe(SignalKind.OFFER)
-        if self.controlling and self._remote_ufrag not in ("", message.credentials.ufrag):
-            # Its agent was started anew and its WireGuard knows no session: ours must shake hands when there is a path,
-            # and does so only with a peer that is new to it.
-            self.endpoint = None
+        if self._remote_ufrag not in ("", message.credentials.ufrag):
+            self._other_began_anew(now)
         self._remote_session, self._remote_ufrag = message.session_id, message.credentials.ufrag
         self._begin(message.credentials, now)
 
+    def _other_began_anew(self, now: float) -> None:
+        """Its agent was started again: its WireGuard knows no session, and its relay has not been asked for us."""
+        if self.controlling:
+            # Ours must shake hands when there is a path, and does so only with a peer that is new to it.
+            self.endpoint = None
+            self.session += 1
+        self._renew_relay(now)
+
     def _begin(self, remote: Credentials, now: float) -> None:
-        if self.reason != NEEDS_RELAY:
+        if self.reason != NO_DIRECT_PATH:
             self.reason = "looking for a direct path"
         self._began = now
         self._agent = IceAgent(
@@ -242,89 +293,106 @@ class PeerConnection:
             now=now,
             timers=self._options.timers,
         )
-        self._agent.set_local(self._local)
+        self._agent.set_local(self._local, now)
         for line in self._early:
             self._add_candidate(line, now)
         self._early.clear()
-        self._told.clear()
+        self._introduction.repeat()
         self._tell_candidates()
         self._agent.set_remote(remote, now)
 
     def _add_candidate(self, line: str, now: float) -> None:
-        try:
-            candidate = parse_candidate(line)
-        except ProtocolError:
-            return
-        if self._agent is None or self._refuse(candidate.address[0]):
-            return
-        self._agent.add_remote(candidate, now)
-        self._add_static_forward(candidate, now)
-
-    def _add_static_forward(self, candidate: Candidate, now: float) -> None:
-        """A router may forward the other's own port as it is, whatever it maps outgoing packets to."""
-        related = candidate.related
-        if self._agent is None or candidate.kind is not CandidateKind.SERVER_REFLEXIVE or candidate.id is None:
-            return
-        if related is not None and related[1] not in (0, candidate.address[1]):
-            extra = Candidate(candidate.kind, (candidate.address[0], related[1]), candidate.priority - 1, "static")
-            self._agent.add_remote(extra, now)
+        if self._agent is not None:
+            for candidate in remote_candidates(line, self._refuse):
+                self._agent.add_remote(candidate, now)
 
     def _restart(self, now: float) -> None:
         """A new session of ours; the endpoint in use stays until it has a better one."""
-        self._session = self._entropy(5)
-        self._drop_agent()
-        self._remote_session = None
-        self._become(ConnectionState.CONNECTING, now)
-        self._waits, self._next_offer = 0, now
-        self._told.clear()
+        self._lose_session(now)
+        self._offers.begin(now)
+        self._introduction.repeat()
         self.handle_timer(now)
 
-    def _drop_agent(self) -> None:
+    def _lose_session(self, now: float) -> None:
+        """End the ICE session, by no fault of its path."""
         if self._agent is not None:
             self._old_out += self._agent.datagrams()
             self._agent = None
+        self._session_id, self._remote_session = self._entropy(5), None
+        self._path.drop_direct(now)
+        self._take_path(now)
+
+    # -- the relay ---------------------------------------------------------------------------------------------
+
+    def _receive_relay(self, message: SignalMessage, now: float) -> None:
+        address = message.relay_address
+        self._remote_home = HomeRelay(address, message.relay_ip) if address else None
+        self._choose_relay(now)
+
+    def _choose_relay(self, now: float) -> None:
+        chosen = None
+        if self._options.relays:
+            chosen = relay_for(
+                self._introduction.home, self._remote_home, self._relay_attempt, controlling=self.controlling
+            )
+        if chosen != self.relay:
+            self.relay = chosen
+            if self._path.is_relay_open:
+                self._path.set_relay(False, now)
+                self._take_path(now)
+
+    def _renew_relay(self, now: float) -> None:
+        self._relay_attempt += 1
+        self._choose_relay(now)
 
     # -- the path ----------------------------------------------------------------------------------------------
 
     def _follow(self, now: float) -> None:
         """Do as the ICE session says."""
         agent = self._agent
-        if agent is None:
+        if agent is not None and agent.state is AgentState.FAILED:
+            self._session_failed(agent, now)
+        elif agent is not None:
+            health = HEALTH.get(agent.state, Health.GONE) if agent.selected is not None else Health.GONE
+            self._path.set_direct(health, now)
+        self._take_path(now)
+        if self._way is Way.DIRECT:
+            self._offers.stop()
+
+    def _session_failed(self, agent: IceAgent, now: float) -> None:
+        had_path = agent.selected is not None
+        self._path.set_direct(Health.GONE, now)
+        self._lose_session(now)
+        if had_path:
+            self.reason = "the direct path was lost"
+            self._offers.begin(now)
             return
-        if agent.state is AgentState.FAILED:
-            was_connected = self.is_connected
-            self.reason = NEEDS_RELAY if agent.remote_candidates else "it told no address"
-            self._drop_agent()
-            self._session, self._remote_session = self._entropy(5), None
-            self._become(ConnectionState.CONNECTING, now)
-            if was_connected:
-                self.reason = "the path was lost"
-                self._waits, self._next_offer = 0, now
-            elif self._next_offer is None:
-                self._next_offer = self._later(now)
-        elif agent.selected is not None and agent.state is AgentState.CONNECTED:
-            self._become(ConnectionState.CONNECTED, now)
-            self._next_offer = None
-            if agent.selected.remote.address != self.endpoint and self._learn_until is None:
-                if self.controlling or self.endpoint is not None:
-                    self._set_endpoint()
-                else:
-                    self._learn_until = now + self._options.learn_endpoint
+        self.reason = NO_DIRECT_PATH if agent.remote_candidates else "it told no address"
+        if self._offers.due is None:
+            self._plan_offer(now)
 
-    def _set_endpoint(self) -> None:
-        if self._agent is not None and self._agent.selected is not None:
-            self.endpoint = self._agent.selected.remote.address
+    def _take_path(self, now: float) -> None:
+        way = self._path.way
+        if (way is Way.NONE) is not (self._way is Way.NONE):
+            self._since = now
+        self._way = way
+        target = self._target()
+        if target is None or target == self.endpoint:
+            return
+        if self.controlling or self.endpoint is not None:
+            self.endpoint, self._learn_until = target, None
+        elif self._learn_until is None:
+            self._learn_until = now + self._options.learn_endpoint
 
-    def _become(self, state: ConnectionState, now: float) -> None:
-        if state is not self._state:
-            self._state, self._since = state, now
+    def _target(self) -> Endpoint | None:
+        pair = self._pair
+        if pair is not None and pair.via is not None:
+            return ThroughTurn(pair.via.address, pair.remote.address)
+        return Way.RELAYED if self._way is Way.RELAYED else self.direct_address
+
+    @property
+    def _pair(self) -> Pair | None:
+        return self._agent.selected if self._agent is not None and self._way is Way.DIRECT else None
 
     def _word(self, length: int) -> str:
         return "".join(chr(LETTERS[byte % len(LETTERS)]) for byte in self._entropy(length))
-
-
-def host_candidates(addresses: Iterable[str], port: int) -> list[Candidate]:
-    """Candidates of the host's own addresses."""
-    return [
-        local_candidate(CandidateKind.HOST, (address, port), 65535 - number) for number, address in enumerate(addresses)
-    ]

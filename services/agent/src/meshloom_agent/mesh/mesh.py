@@ -7,12 +7,14 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 import attrs
 
 from meshloom.model.keys import PublicKey
-from meshloom.protocol.ice import AddressDiscovery, Candidate, CandidateKind
+from meshloom.protocol.ice import AddressDiscovery, Candidate, CandidateKind, Outgoing
 from meshloom.protocol.ice.candidate import local_candidate
 from meshloom.protocol.signal import SignalKind, SignalMessage
 from meshloom.protocol.stun import Address, Attribute
-from meshloom_agent.mesh.connection import PeerConnection, host_candidates
+from meshloom_agent.mesh.candidates import host_candidates
+from meshloom_agent.mesh.connection import Endpoint, PeerConnection
 from meshloom_agent.mesh.options import MeshOptions
+from meshloom_agent.mesh.relay import HomeRelay, RelayUse
 from meshloom_agent.mesh.status import PathStatus
 
 IPNetwork = IPv4Network | IPv6Network
@@ -33,20 +35,24 @@ class RemotePeer:
 class Mesh:
     """Everything between the network map and the endpoints of WireGuard's peers.
 
-    After each call: send ``datagrams()`` and ``signals()``, look at ``endpoints`` where ``endpoints_changed``, and
-    wake it at ``deadline()``.
+    After each call: send ``datagrams()`` and ``signals()``, look at ``endpoints`` where ``endpoints_changed`` and at
+    ``relays`` where ``relays_changed``, and wake it at ``deadline()``.
     """
 
     def __init__(self, own: PublicKey, entropy: Callable[[int], bytes], options: MeshOptions | None = None) -> None:
         self.options = options or MeshOptions()
         self.peers: dict[PublicKey, RemotePeer] = {}
-        self.endpoints: dict[PublicKey, Address | None] = {}
+        self.endpoints: dict[PublicKey, Endpoint | None] = {}
         """The peers that WireGuard shall have, and where they are; None for one that must be waited for.
 
         The side that begins is not to have the peer before there is a path: WireGuard would try a handshake into
         nowhere, and then not again for 5 s. The other side has to be ready for that handshake.
         """
         self.endpoints_changed = False
+        self.relays: dict[PublicKey, RelayUse] = {}
+        """The relayed paths that shall be open; whether they are is told by ``relay_opened`` and ``relay_lost``."""
+        self.relays_changed = False
+        self._home: HomeRelay | None = None
         self._own, self._entropy = own, entropy
         self._connections: dict[PublicKey, PeerConnection] = {}
         self._by_ufrag: dict[bytes, PeerConnection] = {}
@@ -54,6 +60,7 @@ class Mesh:
         self._tokens = 0
         self._discovery = AddressDiscovery(DISCOVERY, entropy)
         self._addresses: list[str] = []
+        self._allocations: dict[Address, Address] = {}
         self._listen_port = 0
         self._candidates: list[Candidate] = []
         self._overlay: list[IPNetwork] = []
@@ -61,7 +68,7 @@ class Mesh:
         self._timers: list[tuple[float, int, PublicKey]] = []
         self._planned: dict[PublicKey, float] = {}
         self._order = 0
-        self._out: list[tuple[bytes, Address]] = []
+        self._out: list[Outgoing] = []
         self._signals: list[SignalMessage] = []
 
     # -- what is told to it ------------------------------------------------------------------------------------
@@ -73,6 +80,7 @@ class Mesh:
             del self._by_ufrag[connection.ufrag.encode()]
             self._by_token = {token: each for token, each in self._by_token.items() if each is not connection}
             self.endpoints.pop(gone, None)
+            self.relays_changed |= self.relays.pop(gone, None) is not None
             self._planned.pop(gone, None)
             self.endpoints_changed = True
         new = peers.keys() - self.peers.keys()
@@ -89,6 +97,12 @@ class Mesh:
         """STUN servers, resolved."""
         self._discovery.set_servers(stuns, now)
         self._after_discovery(now)
+
+    def set_allocations(self, allocations: Mapping[Address, Address], now: float) -> None:
+        """Our relayed addresses on TURN servers, each with the address of ours that the server sees."""
+        if dict(allocations) != self._allocations:
+            self._allocations = dict(allocations)
+            self._new_candidates(now, moved=False)
 
     def set_local(self, addresses: Sequence[str], listen_port: int, now: float) -> None:
         """Addresses of this host's interfaces, best first, and WireGuard's port."""
@@ -107,6 +121,27 @@ class Mesh:
             connection.signal_ready(ready, now)
             self._drain(connection)
 
+    def set_home_relay(self, home: HomeRelay | None, now: float) -> None:
+        """The relay that we are connected to, or none."""
+        if home == self._home:
+            return
+        self._home = home
+        for connection in self._connections.values():
+            connection.set_home(home, now)
+            self._drain(connection)
+
+    def relay_opened(self, peer: PublicKey, now: float) -> None:
+        """The relayed path that ``relays`` asks for reaches the peer."""
+        if peer in self.relays:
+            self._connections[peer].relay_opened(now)
+            self._drain(self._connections[peer])
+
+    def relay_lost(self, peer: PublicKey, reason: str, now: float) -> None:
+        """It does not, or no longer; *reason* in words."""
+        if (connection := self._connections.get(peer)) is not None:
+            connection.relay_lost(reason, now)
+            self._drain(connection)
+
     def receive_signal(self, message: SignalMessage, now: float) -> None:
         """A message of another agent; those of peers outside the map are dropped."""
         connection = self._connections.get(message.other)
@@ -114,8 +149,8 @@ class Mesh:
             connection.receive_signal(message, now)
             self._drain(connection)
 
-    def receive_datagram(self, data: bytes, source: Address, now: float) -> None:
-        """A STUN message that came to the shared port."""
+    def receive_datagram(self, data: bytes, source: Address, now: float, via: Address | None = None) -> None:
+        """A STUN message that came to the shared port, or *via* a relayed candidate of ours."""
         if len(data) < USERNAME_AT:
             return
         if data[0] & 1:  # a response
@@ -128,7 +163,7 @@ class Mesh:
         else:
             connection = self._by_ufrag.get(_receiver(data))
         if connection is not None:
-            connection.receive_datagram(data, source, now)
+            connection.receive_datagram(data, source, now, via)
             self._drain(connection)
 
     def set_handshakes(self, latest: Mapping[PublicKey, float | None], now: float) -> None:
@@ -163,8 +198,8 @@ class Mesh:
             times.append(due)
         return min(times, default=None)
 
-    def datagrams(self) -> list[tuple[bytes, Address]]:
-        """What to send from the shared port now, to whom."""
+    def datagrams(self) -> list[Outgoing]:
+        """What to send now."""
         out, self._out = self._out, []
         return out
 
@@ -176,6 +211,15 @@ class Mesh:
     def status(self, peer: PublicKey) -> PathStatus:
         """For people."""
         return self._connections[peer].status()
+
+    def session(self, peer: PublicKey) -> int:
+        """Grows when WireGuard has to forget its session with the peer and shake hands anew."""
+        return self._connections[peer].session
+
+    def direct_address(self, peer: PublicKey) -> Address | None:
+        """Where the peer is while the direct path to it is in use."""
+        connection = self._connections.get(peer)
+        return connection.direct_address if connection is not None else None
 
     @property
     def connected(self) -> int:
@@ -205,6 +249,7 @@ class Mesh:
         self._by_ufrag[connection.ufrag.encode()] = connection
         self._by_token[token] = connection
         connection.set_local(self._candidates, self._listen_port, now, moved=False)
+        connection.set_home(self._home, now)
         connection.signal_ready(self._signal_ready, now)
         self._drain(connection)
 
@@ -212,7 +257,7 @@ class Mesh:
         """After every call of a connection."""
         self._out += connection.datagrams()
         self._signals += connection.signals
-        connection.signals = []
+        connection.signals.clear()
         key = connection.other
         if connection.endpoint is None and connection.controlling:
             if self.endpoints.pop(key, None) is not None:
@@ -220,6 +265,12 @@ class Mesh:
         elif key not in self.endpoints or self.endpoints[key] != connection.endpoint:
             self.endpoints[key] = connection.endpoint
             self.endpoints_changed = True
+        if connection.relay != self.relays.get(key):
+            self.relays_changed = True
+            if connection.relay is None:
+                del self.relays[key]
+            else:
+                self.relays[key] = connection.relay
         due = connection.deadline()
         if due is None:
             self._planned.pop(key, None)
@@ -229,7 +280,7 @@ class Mesh:
             heapq.heappush(self._timers, (due, self._order, key))
 
     def _after_discovery(self, now: float) -> None:
-        self._out += self._discovery.datagrams()
+        self._out += [(data, server, None) for data, server in self._discovery.datagrams()]
         if self._discovery.changed:
             self._discovery.changed = False
             self._new_candidates(now, moved=False)
@@ -242,7 +293,11 @@ class Mesh:
             for number, mapped in enumerate(self._discovery.mapped)
             if mapped not in known
         ]
-        self._candidates = hosts + reflexive
+        relayed = [
+            local_candidate(CandidateKind.RELAY, address, 65535 - number, seen)
+            for number, (address, seen) in enumerate(self._allocations.items())
+        ]
+        self._candidates = hosts + reflexive + relayed
         for connection in self._connections.values():
             connection.set_local(self._candidates, self._listen_port, now, moved=moved)
             self._drain(connection)

@@ -9,6 +9,8 @@ from enum import Enum, auto
 
 import attrs
 
+from meshloom.protocol.stun import Address
+
 REMEMBERED_FAILURES = 16
 
 
@@ -18,6 +20,14 @@ class Way(Enum):
     NONE = auto()
     RELAYED = auto()
     DIRECT = auto()
+
+
+@attrs.frozen
+class ThroughTurn:
+    """A way through a TURN server: our relayed address there, and where it sends to."""
+
+    via: Address
+    remote: Address
 
 
 class Health(Enum):
@@ -66,6 +76,11 @@ class PathChoice:
         elif health is not Health.WORKS and self._direct is Health.WORKS:
             self._failures.append(now)
         self._direct = health
+        self._choose(now)
+
+    def drop_direct(self, now: float) -> None:
+        """The direct path is given up by no fault of its own: a new one is looked for."""
+        self._direct = Health.GONE
         self._choose(now)
 
     def forget_failures(self, now: float) -> None:

@@ -1,8 +1,19 @@
 """What people are shown of a peer connection."""
 
+from enum import StrEnum
+
 import attrs
 
+from meshloom.protocol.ice import Pair
 from meshloom.protocol.stun import Address
+
+
+class ConnectionState(StrEnum):
+    """As shown to people, in the words that they know."""
+
+    IDLE = "Idle"
+    CONNECTING = "Connecting"
+    CONNECTED = "Connected"
 
 
 @attrs.frozen
@@ -12,8 +23,10 @@ class PathStatus:
     Args:
         state: ``Idle``, ``Connecting`` or ``Connected``.
         since: When it became so.
-        reason: While it is not connected: what is waited for or wrong, in words.
+        reason: While it is not connected, or only through a relay: what is waited for or wrong, in words.
         latency: Round trip in seconds, 0 if unknown.
+        is_relayed: The relay carries the packets.
+        relay: URL of the relay that is used, or kept ready.
     """
 
     state: str
@@ -24,3 +37,24 @@ class PathStatus:
     remote_kind: str = ""
     remote_address: Address | None = None
     latency: float = 0.0
+    is_relayed: bool = False
+    relay: str = ""
+
+
+def direct_status(state: str, since: float, pair: Pair | None, relay: str) -> PathStatus:
+    """Of a peer whose packets go over a pair of candidates."""
+    if pair is None or pair.local is None:
+        return PathStatus(state, since, relay=relay)
+    local, remote = pair.local, pair.remote
+    return PathStatus(
+        state,
+        since,
+        "",
+        local.kind,
+        local.address,
+        remote.kind,
+        remote.address,
+        pair.round_trip,
+        is_relayed=pair.is_relayed,
+        relay=relay,
+    )

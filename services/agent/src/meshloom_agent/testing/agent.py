@@ -10,7 +10,8 @@ from meshloom.protocol.signal import SignalMessage
 from meshloom.protocol.stun import MAGIC_COOKIE, Address
 from meshloom.testing.lab import Exchange, Host, Lab, SimulatedWireGuard, UdpPort
 from meshloom.testing.lab.wireguard import WireGuardPeer
-from meshloom_agent.mesh import Mesh, MeshOptions, PathStatus, RemotePeer
+from meshloom_agent.mesh import Endpoint, Mesh, MeshOptions, PathStatus, RemotePeer, Way
+from meshloom_agent.testing.relays import Relays, SimulatedRelays
 
 PORT = 51820
 KEEPALIVE = 25.0
@@ -36,6 +37,7 @@ class SimulatedAgent:
         *,
         number: int,
         stuns: Sequence[Address],
+        relays: Relays | None = None,
         options: MeshOptions | None = None,
     ) -> None:
         self.key = PublicKey.of(lab.random.randbytes(32))
@@ -46,11 +48,13 @@ class SimulatedAgent:
         """When each peer last answered a ping."""
         self.after_each_step: Callable[[SimulatedAgent], None] = lambda _: None
         self._lab, self._exchange, self._options = lab, exchange, options
+        self._all_relays = relays or {}
         self._runs = self._serial = 0
         self._wake: float | None = None
         self._port: UdpPort | None = None
         self.mesh = Mesh(self.key, lab.random.randbytes, options)
         self.wireguard = self._new_wireguard()
+        self.relays = self._new_relays()
 
     # -- life --------------------------------------------------------------------------------------------------
 
@@ -65,11 +69,13 @@ class SimulatedAgent:
         self._wake = None
         self.mesh = Mesh(self.key, self._lab.random.randbytes, self._options)
         self.wireguard = self._new_wireguard()
+        self.relays = self._new_relays()
         self._port = self.host.bind(PORT, self._receive)
         self.mesh.set_overlay([ip_network("100.64.0.0/10")])
         self._apply_map()
         self.mesh.set_local(self.host.addresses, PORT, self._now)
         self.mesh.set_servers(self.stuns, self._now)
+        self.relays.set_servers(list(self._all_relays), self._now)
         self._exchange.join(self.key, self._receive_signal, self._signal_ready)
         self._look()
         self._flush()
@@ -81,6 +87,7 @@ class SimulatedAgent:
             self._port = None
         self._runs += 1
         self.wireguard.close()
+        self.relays.close()
         self._exchange.leave(self.key)
 
     def take_map(self, peers: Iterable["SimulatedAgent"], serial: int) -> None:
@@ -131,8 +138,19 @@ class SimulatedAgent:
 
         self._lab.clock.call_in(seconds, due)
 
+    def _new_relays(self) -> SimulatedRelays:
+        return SimulatedRelays(
+            self._all_relays,
+            self.host,
+            self.key,
+            self.mesh,
+            receive=lambda data, source: self.wireguard.receive(data, source),  # noqa: PLW0108 - a new one each run
+            later=self._later,
+            flush=self._flush,
+        )
+
     def _send(self, data: bytes, destination: Address) -> None:
-        if self._port is not None:
+        if self._port is not None and not self.relays.send(data, destination):
             self._port.send(data, destination)
 
     def _receive(self, data: bytes, source: Address) -> None:
@@ -157,6 +175,7 @@ class SimulatedAgent:
         self._flush()
 
     def _notice(self) -> None:
+        self.relays.moved()
         self.mesh.set_local(self.host.addresses, PORT, self._now)
 
     def _look(self) -> None:
@@ -177,7 +196,8 @@ class SimulatedAgent:
     def _flush(self) -> None:
         """After every call of the mesh, as the engine does."""
         mesh = self.mesh
-        for data, destination in mesh.datagrams():
+        self.relays.settle(self._now)
+        for data, destination, _ in mesh.datagrams():
             self._send(data, destination)
         for message in mesh.signals():
             self._exchange.send(message.other, attrs.evolve(message, other=self.key))
@@ -185,7 +205,11 @@ class SimulatedAgent:
             mesh.endpoints_changed = False
             self.wireguard.apply(
                 {
-                    key: WireGuardPeer(endpoint, KEEPALIVE if endpoint else None)
+                    key: WireGuardPeer(
+                        self.relays.endpoint(key) if endpoint is Way.RELAYED else _address(endpoint),
+                        KEEPALIVE if endpoint else None,
+                        mesh.session(key),
+                    )
                     for key, endpoint in mesh.endpoints.items()
                 }
             )
@@ -204,3 +228,8 @@ class SimulatedAgent:
                 self.mesh.handle_timer(self._now)
 
         self._later(max(0.0, due - self._now), wake)
+
+
+def _address(endpoint: Endpoint | None) -> Address | None:
+    """There are no TURN servers in the simulated network."""
+    return endpoint if isinstance(endpoint, tuple) else None

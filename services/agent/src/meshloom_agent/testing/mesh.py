@@ -5,7 +5,7 @@ from itertools import combinations
 
 from meshloom.model.keys import PublicKey
 from meshloom.protocol.signal import SignalMessage
-from meshloom.testing.lab import Conditions, Exchange, Host, Lab, StunServer
+from meshloom.testing.lab import Conditions, Exchange, Host, Lab, RelayServer, StunServer
 from meshloom_agent.mesh import MeshOptions
 from meshloom_agent.testing.agent import SimulatedAgent
 
@@ -23,11 +23,16 @@ class SimulatedMesh:
         *,
         ipv6: bool = False,
         options: MeshOptions | None = None,
+        relays: int = 0,
     ) -> None:
         self.lab = Lab(seed, conditions, ipv6=ipv6)
         self.clock = self.lab.clock
         self.exchange: Exchange[PublicKey, SignalMessage] = Exchange(self.clock)
         self.stun = StunServer(self.lab.internet.host("stun"))
+        self.relays: dict[str, RelayServer[PublicKey]] = {}
+        for number in range(relays):
+            url = f"rel://relay{number}.example"
+            self.relays[url] = RelayServer(self.clock, self.lab.internet.host(f"relay{number}"), url)
         self.agents: list[SimulatedAgent] = []
         self._options = options
         self._numbers = self._serial = 0
@@ -36,7 +41,13 @@ class SimulatedMesh:
         """A new agent of the account, started; the others are told."""
         self._numbers += 1
         agent = SimulatedAgent(
-            self.lab, self.exchange, host, number=self._numbers, stuns=[self.stun.address], options=self._options
+            self.lab,
+            self.exchange,
+            host,
+            number=self._numbers,
+            stuns=[self.stun.address],
+            relays=self.relays,
+            options=self._options,
         )
         self.agents.append(agent)
         agent.take_map(self.agents, self._serial)

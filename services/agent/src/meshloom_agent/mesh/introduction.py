@@ -1,0 +1,53 @@
+"""What we tell one other agent of ourselves: offers, answers, and each candidate once for each offer."""
+
+from collections.abc import Iterable
+
+import attrs
+
+from meshloom.model.keys import PublicKey
+from meshloom.protocol.ice import Candidate, CandidateKind
+from meshloom.protocol.signal import Credentials, SignalKind, SignalMessage
+from meshloom.protocol.stun import Address
+from meshloom_agent.mesh.options import MeshOptions
+from meshloom_agent.mesh.relay import HomeRelay
+
+
+@attrs.define
+class Introduction:
+    """Drain ``signals`` after each call."""
+
+    other: PublicKey
+    credentials: Credentials
+    options: MeshOptions
+    listen_port: int = 0
+    home: HomeRelay | None = None
+    signals: list[SignalMessage] = attrs.field(factory=list)
+    _told: set[Address] = attrs.field(factory=set, init=False)
+
+    def describe(self, kind: SignalKind, session_id: bytes) -> None:
+        """An offer or an answer."""
+        direct = not self.options.force_relay
+        self.signals.append(
+            SignalMessage(
+                kind,
+                self.other,
+                credentials=self.credentials if direct else None,
+                session_id=session_id if direct else None,
+                wg_listen_port=self.listen_port,
+                version=self.options.version,
+                relay_address=self.home.url if self.home is not None else None,
+                relay_ip=self.home.ip if self.home is not None else None,
+            )
+        )
+
+    def tell(self, candidates: Iterable[Candidate], *, relayed: bool) -> None:
+        """Those that the other was not told of yet; the *relayed* ones only where they are wanted."""
+        for candidate in () if self.options.force_relay else candidates:
+            wanted = relayed or candidate.kind is not CandidateKind.RELAY
+            if wanted and candidate.address not in self._told:
+                self._told.add(candidate.address)
+                self.signals.append(SignalMessage(SignalKind.CANDIDATE, self.other, candidate=candidate.line()))
+
+    def repeat(self) -> None:
+        """The other may have forgotten all candidates."""
+        self._told.clear()

@@ -1,0 +1,131 @@
+"""An agent's connections to relays in virtual time: what the driver of real transports is to the real world."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from meshloom.model.keys import PublicKey
+from meshloom.protocol.stun import Address
+from meshloom.testing.lab import Host, RelayConnection, RelayServer
+from meshloom_agent.mesh import HomeRelay, Mesh, RelayPlan, exchange
+
+Relays = Mapping[str, RelayServer[PublicKey]]
+
+RETRY = 1.0
+"""Seconds from a failed attempt to the next."""
+LOOPBACK = "127.0.0.1"
+FIRST_PORT = 20_000
+
+
+class SimulatedRelays:
+    """The relayed paths of one run of an agent; to WireGuard each is an endpoint on the loopback.
+
+    Args:
+        receive: Gets WireGuard's packets, each with the endpoint that it seems to come from.
+        later: Plans an action of this run.
+        flush: To be called after everything that happens.
+    """
+
+    def __init__(
+        self,
+        relays: Relays,
+        host: Host,
+        key: PublicKey,
+        mesh: Mesh,
+        *,
+        receive: Callable[[bytes, Address], None],
+        later: Callable[[float, Callable[[], None]], None],
+        flush: Callable[[], None],
+    ) -> None:
+        self.plan = RelayPlan()
+        self._relays, self._host, self._key, self._mesh = relays, host, key, mesh
+        self._receive, self._later, self._flush = receive, later, flush
+        self._connections: dict[str, RelayConnection[PublicKey]] = {}
+        self._endpoints: dict[PublicKey, Address] = {}
+        self._peers: dict[Address, PublicKey] = {}
+        self._resting: set[str] = set()
+        self._due: float | None = None
+
+    # -- what the agent does with it ---------------------------------------------------------------------------
+
+    def set_servers(self, urls: Sequence[str], now: float) -> None:
+        """The relays that management tells of."""
+        self.plan.set_servers(urls, now)
+
+    def settle(self, now: float) -> None:
+        """After every call of the mesh."""
+        exchange(self._mesh, self.plan, now)
+        for url in [url for url in self._connections if url not in self.plan.links]:
+            self._connections.pop(url).close()
+        for url in self.plan.links:
+            if url not in self._connections and url not in self._resting and url in self._relays:
+                self._connections[url] = self._relays[url].connect(self._host, self._key, self)
+        for url, names in self.plan.subscriptions().items():
+            if (connection := self._connections.get(url)) is not None:
+                connection.ask(names)
+        due = self.plan.deadline()
+        if due is not None and due != self._due:
+            self._due = due
+            self._later(max(0.0, due - now), self._wake)
+
+    def moved(self) -> None:
+        """The host's addresses are others: no connection survives that."""
+        for url in list(self._connections):
+            self._connections.pop(url).close()
+            self.plan.link_down(url, "the network has changed", self._now)
+        self._resting.clear()
+
+    def close(self) -> None:
+        """The run is over."""
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+
+    def endpoint(self, peer: PublicKey) -> Address:
+        """What WireGuard is told for a peer's packets to go through the relay."""
+        if peer not in self._endpoints:
+            address = self._endpoints[peer] = (LOOPBACK, FIRST_PORT + len(self._endpoints))
+            self._peers[address] = peer
+        return self._endpoints[peer]
+
+    def send(self, data: bytes, destination: Address) -> bool:
+        """WireGuard's packet to such an endpoint; False for any other."""
+        peer = self._peers.get(destination)
+        if peer is None:
+            return destination[0] == LOOPBACK
+        connection = self._connections.get(self.plan.link_of(peer) or "")
+        if connection is not None:
+            connection.send(peer, data)
+        return True
+
+    # -- what relays tell --------------------------------------------------------------------------------------
+
+    def relay_up(self, url: str) -> None:
+        """Connected."""
+        self.plan.link_up(url, HomeRelay(url), self._now)
+        self._flush()
+
+    def relay_down(self, url: str) -> None:
+        """Not connected."""
+        self._connections.pop(url, None)
+        self._resting.add(url)
+        self.plan.link_down(url, f"the relay {url} is not reached", self._now)
+        self._later(RETRY, lambda: self._resting.discard(url))
+        self._flush()
+
+    def relay_online(self, url: str, name: PublicKey, *, online: bool) -> None:
+        """A peer came or went."""
+        (self.plan.peer_online if online else self.plan.peer_offline)(url, name, self._now)
+        self._flush()
+
+    def relay_received(self, url: str, name: PublicKey, data: bytes) -> None:  # noqa: ARG002 - one peer, one path
+        """A packet of a peer."""
+        self._receive(data, self._mesh.direct_address(name) or self.endpoint(name))
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    @property
+    def _now(self) -> float:
+        return next(iter(self._relays.values())).clock.now
+
+    def _wake(self) -> None:
+        self._due = None
+        self.plan.handle_timer(self._now)
