@@ -94,8 +94,8 @@ class IceAgent:
         self.handle_timer(now)
 
     def other_began(self, now: float) -> None:
-        """The other agent is a new one with the same credentials: it has to be told of our choice."""
-        if self.selected is not None and self.controlling:
+        """The other agent is a new one with the same credentials: does it answer, and does it know our choice?"""
+        if self.selected is not None:
             self.selected.next_check = now
         self.handle_timer(now)
 

@@ -18,6 +18,8 @@ class Exchange(Generic[Name, Message]):
 
     def __init__(self, clock: VirtualClock, delay: float = 0.02) -> None:
         self.is_up = True
+        self.observe: Callable[[Name, Message], None] | None = None
+        """Called with the receiver and the message whenever one is sent."""
         self._clock, self._delay = clock, delay
         self._members: dict[Name, tuple[Callable[[Message], None], Callable[[bool], None]]] = {}
 
@@ -39,6 +41,8 @@ class Exchange(Generic[Name, Message]):
 
     def send(self, receiver: Name, message: Message) -> None:
         """One message."""
+        if self.observe is not None:
+            self.observe(receiver, message)
         if self.is_up:
             self._clock.call_in(self._delay, lambda: self._deliver(receiver, message))
 

@@ -1,12 +1,11 @@
 """Hosts: addresses on networks, and UDP ports."""
 
 from collections.abc import Callable
-from ipaddress import ip_address
 
 import attrs
 
 from meshloom.protocol.stun import Address
-from meshloom.testing.lab.network import Datagram, Network
+from meshloom.testing.lab.network import Datagram, Network, parsed
 
 Receive = Callable[[bytes, Address], None]
 
@@ -46,7 +45,7 @@ class Host:
         self.sent = 0
         """How many datagrams have left it."""
         self.observe: Callable[[Datagram], None] | None = None
-        """Called with each datagram that arrives at it."""
+        """Called with each datagram that leaves it."""
 
     @property
     def addresses(self) -> list[str]:
@@ -103,18 +102,19 @@ class Host:
         if way is None:
             return
         self.sent += 1
-        way.network.send(Datagram((way.address, port), destination, data, self), self, way.address)
+        datagram = Datagram((way.address, port), destination, data, self)
+        if self.observe is not None:
+            self.observe(datagram)
+        way.network.send(datagram, self, way.address)
 
     def receive(self, datagram: Datagram, network: Network) -> None:  # noqa: ARG002 - all its networks are one to a port
         """A datagram for one of its ports."""
-        if self.observe is not None:
-            self.observe(datagram)
         port = self.ports.get(datagram.destination[1])
         if port is not None:
             port.receive(datagram.data, datagram.source)
 
     def _way(self, host: str) -> Attachment | None:
-        address = ip_address(host)
+        address = parsed(host)
         same_family = [each for each in self.attachments if (":" in each.address) == (address.version == 6)]
         for each in same_family:
             local = each.network.ipv4 if address.version == 4 else each.network.ipv6

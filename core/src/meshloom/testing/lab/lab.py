@@ -3,6 +3,7 @@
 from ipaddress import IPv4Network, IPv6Network
 from random import Random
 
+from meshloom.protocol.stun import Address
 from meshloom.testing.lab.clock import VirtualClock
 from meshloom.testing.lab.host import Host
 from meshloom.testing.lab.nat import Nat
@@ -44,6 +45,7 @@ class Lab:
         self.clock = VirtualClock()
         self.random = Random(seed)
         self.hosts: list[Host] = []
+        self._routers: dict[str, Router] = {}
         self._networks = 0
         network = Network(
             self.clock,
@@ -71,4 +73,13 @@ class Lab:
             ipv6=IPv6Network((int(ROUTED_6.network_address) + (number << 64), 64)) if ipv6 else None,
         )
         router = Router(self.clock, self.random, nat, inside, (outside or self.internet).network)
+        if router.ipv4 is not None:
+            self._routers[router.ipv4] = router
         return Site(self, inside, router)
+
+    def owner(self, address: Address) -> Host | None:
+        """The host to which an address of the internet or of any network leads now, through all translations."""
+        inside: Address | None = address
+        while inside is not None and inside[0] in self._routers:
+            inside = self._routers[inside[0]].inside_of(inside[1])
+        return next((host for host in self.hosts if inside is not None and inside[0] in host.addresses), None)

@@ -1,6 +1,7 @@
 """Networks: what is attached to one reaches what else is attached to it, with delay and loss."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from random import Random
 from typing import Protocol
@@ -11,6 +12,9 @@ from meshloom.protocol.stun import Address
 from meshloom.testing.lab.clock import VirtualClock
 
 IPNetwork = IPv4Network | IPv6Network
+
+parsed = lru_cache(4096)(ip_address)
+"""``ipaddress.ip_address`` for the few addresses of a laboratory, which come again and again."""
 
 
 class Node(Protocol):
@@ -46,6 +50,10 @@ class Datagram:
     data: bytes
     origin: Node
     hops: int = 16
+
+    def passed_on(self, source: Address, destination: Address) -> "Datagram":
+        """As a router sends it on."""
+        return Datagram(source, destination, self.data, self.origin, self.hops - 1)
 
 
 @attrs.frozen
@@ -148,12 +156,16 @@ class Network:
             receiver.receive(datagram, self)
 
     def _route(self, host: str) -> Node | None:
-        address = ip_address(host)
+        if not self._routes:
+            return self.gateway
+        address = parsed(host)
         for network, node in self._routes:
             if address.version == network.version and address in network:
                 return node
         return self.gateway
 
     def _is_parted(self, sender: str, receiver: str) -> bool:
+        if not self._parted:
+            return False
         sides = [side for side in self._parted if sender in side or receiver in side]
         return len(sides) > 1

@@ -51,11 +51,15 @@ class Router:
         """Pass a datagram on, or not."""
         if self.nat.blocks_udp or not datagram.hops:
             return
-        datagram = attrs.evolve(datagram, hops=datagram.hops - 1)
         if network is self.inside:
             self._pass_out(datagram)
         else:
             self._pass_in(datagram)
+
+    def inside_of(self, port: int) -> Address | None:
+        """The inner address that is behind an outer port now; None where there is no mapping."""
+        mapping = self._by_port.get(port)
+        return mapping.inside if mapping is not None and self._is_alive(mapping.used) else None
 
     # -- out ---------------------------------------------------------------------------------------------------
 
@@ -63,12 +67,12 @@ class Router:
         source, destination = datagram.source, datagram.destination
         self._allowed[source, _key(self.nat.filtering, destination)] = self._clock.now
         if not self._translates(destination):
-            self.outside.send(datagram, self, source[0])
+            self.outside.send(datagram.passed_on(source, destination), self, source[0])
             return
         if self.ipv4 is None:
             return
         mapping = self._mapping(source, destination)
-        translated = attrs.evolve(datagram, source=(self.ipv4, mapping.port))
+        translated = datagram.passed_on((self.ipv4, mapping.port), destination)
         if destination[0] != self.ipv4:
             self.outside.send(translated, self, self.ipv4)
         elif self.nat.hairpin:
@@ -93,14 +97,10 @@ class Router:
     # -- in ----------------------------------------------------------------------------------------------------
 
     def _pass_in(self, datagram: Datagram) -> None:
-        inside = datagram.destination
-        if self._translates(inside):
-            mapping = self._by_port.get(inside[1])
-            if mapping is None or not self._is_alive(mapping.used):
-                return
-            inside = mapping.inside
-        if self._is_let_in(inside, datagram.source):
-            self.inside.send(attrs.evolve(datagram, destination=inside), self, "")
+        outside = datagram.destination
+        inside = self.inside_of(outside[1]) if self._translates(outside) else outside
+        if inside is not None and self._is_let_in(inside, datagram.source):
+            self.inside.send(datagram.passed_on(datagram.source, inside), self, "")
 
     def _is_let_in(self, inside: Address, source: Address) -> bool:
         used = self._allowed.get((inside, _key(self.nat.filtering, source)))

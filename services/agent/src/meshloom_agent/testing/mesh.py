@@ -1,6 +1,6 @@
 """A whole mesh in the simulated network: agents, signal, STUN, and maps that reach agents one after another."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
 
 from meshloom.model.keys import PublicKey
@@ -8,9 +8,6 @@ from meshloom.protocol.signal import SignalMessage
 from meshloom.testing.lab import Conditions, Exchange, Host, Lab, RelayServer, StunServer
 from meshloom_agent.mesh import MeshOptions
 from meshloom_agent.testing.agent import SimulatedAgent
-
-MAP_DELAY = 0.1
-"""Seconds, at the most, until an agent has a new map."""
 
 
 class SimulatedMesh:
@@ -34,11 +31,13 @@ class SimulatedMesh:
             url = f"rel://relay{number}.example"
             self.relays[url] = RelayServer(self.clock, self.lab.internet.host(f"relay{number}"), url)
         self.agents: list[SimulatedAgent] = []
+        self.map_delay = 0.1
+        """Seconds, at the most, until an agent has a new map."""
         self._options = options
         self._numbers = self._serial = 0
 
-    def agent(self, host: Host) -> SimulatedAgent:
-        """A new agent of the account, started; the others are told."""
+    def agent(self, host: Host, watch: Callable[[SimulatedAgent], None] = lambda _: None) -> SimulatedAgent:
+        """A new agent of the account, started; the others are told. *watch* gets it before it starts."""
         self._numbers += 1
         agent = SimulatedAgent(
             self.lab,
@@ -49,6 +48,7 @@ class SimulatedMesh:
             relays=self.relays,
             options=self._options,
         )
+        watch(agent)
         self.agents.append(agent)
         agent.take_map(self.agents, self._serial)
         agent.start()
@@ -60,6 +60,11 @@ class SimulatedMesh:
         self.agents.remove(agent)
         self.tell(self.agents)
         self._tell_later(agent, [])
+
+    def admit(self, agent: SimulatedAgent) -> None:
+        """Take one back that was deleted."""
+        self.agents.append(agent)
+        self.tell(self.agents)
 
     def tell(self, agents: Iterable[SimulatedAgent]) -> None:
         """Send the map of now to *agents*."""
@@ -104,4 +109,4 @@ class SimulatedMesh:
     def _tell_later(self, agent: SimulatedAgent, agents: list[SimulatedAgent]) -> None:
         self._serial += 1
         serial = self._serial
-        self.clock.call_in(MAP_DELAY * self.lab.random.random(), lambda: agent.take_map(agents, serial))
+        self.clock.call_in(self.map_delay * self.lab.random.random(), lambda: agent.take_map(agents, serial))

@@ -1,0 +1,43 @@
+"""Many random schedules, on many processors."""
+
+import argparse
+import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+from meshloom_agent.testing.schedule import Schedule
+
+
+def failure(seed: int) -> str | None:
+    """What does not hold in the schedule of that seed; None where all does."""
+    try:
+        Schedule(seed).run()
+    except AssertionError as error:
+        return str(error)
+    return None
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m meshloom_agent.testing.schedule", description=__doc__)
+    parser.add_argument("--count", type=int, default=100, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first; the others follow")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="how many at once")
+    options = parser.parse_args()
+    began, failed = time.monotonic(), 0
+    with ProcessPoolExecutor(options.processes) as pool:
+        seeds = range(options.first, options.first + options.count)
+        for done, what in enumerate(pool.map(failure, seeds, chunksize=20), 1):
+            if what is not None:
+                failed += 1
+                _say(what)
+            if done % 1000 == 0:
+                _say(f"{done} schedules in {time.monotonic() - began:.0f} s, {failed} failed")
+    _say(f"{options.count} schedules in {time.monotonic() - began:.0f} s, {failed} failed")
+    sys.exit(bool(failed))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
