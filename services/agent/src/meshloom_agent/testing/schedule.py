@@ -1,8 +1,4 @@
-"""Random schedules: a mesh to which everything happens that happens to meshes, and what must hold nevertheless.
-
-``python -m meshloom_agent.testing.schedule --count 10000`` runs many, on all processors; ``--first 4711 --count 1``
-runs one again, which goes the same way each time.
-"""
+"""Random schedules: a mesh to which everything happens that happens to meshes, and what must hold nevertheless."""
 
 from collections.abc import Callable
 from random import Random
@@ -262,9 +258,3 @@ class Schedule:
         """No message is sent to one either."""
         sender = self._by_key[message.other]
         assert receiver in sender.known, f"{sender.host.name} signals {receiver.text[:4]}, not in its map"
-
-
-if __name__ == "__main__":
-    from meshloom_agent.testing.schedules import main
-
-    main()

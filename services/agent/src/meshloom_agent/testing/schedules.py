@@ -1,4 +1,8 @@
-"""Many random schedules, on many processors."""
+"""Many random schedules, on many processors.
+
+``python -m meshloom_agent.testing.schedules --count 10000`` runs ten thousand, ``--first 4711 --count 1`` one again:
+a seed's schedule goes the same way each time.
+"""
 
 import argparse
 import os
@@ -20,7 +24,9 @@ def failure(seed: int) -> str | None:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m meshloom_agent.testing.schedule", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m meshloom_agent.testing.schedules", description="Run random schedules."
+    )
     parser.add_argument("--count", type=int, default=100, help="how many")
     parser.add_argument("--first", type=int, default=0, help="seed of the first; the others follow")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="how many at once")
@@ -41,3 +47,7 @@ def main() -> None:
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
