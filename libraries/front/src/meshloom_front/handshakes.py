@@ -30,13 +30,13 @@ class Handshakes:
     Args:
         protocol: Makes the protocol of a connection that is agreed on.
         most: Handshakes at once; the oldest gives way to a new one.
-        has_room: Whether there may be one more connection.
+        make_room: Whether there may be one more connection.
     """
 
     def __init__(
-        self, protocol: Callable[[], asyncio.Protocol], tls: ssl.SSLContext, most: int, has_room: Callable[[], bool]
+        self, protocol: Callable[[], asyncio.Protocol], tls: ssl.SSLContext, most: int, make_room: Callable[[], bool]
     ) -> None:
-        self._protocol, self._tls, self._most, self._has_room = protocol, tls, most, has_room
+        self._protocol, self._tls, self._most, self._make_room = protocol, tls, most, make_room
         self._begun: dict[socket.socket, None] = {}
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self._accepting = anyio.CancelScope()
@@ -71,7 +71,7 @@ class Handshakes:
                     _log.warning("no connection can be accepted now: %s", error)
                     await anyio.sleep(ACCEPT_AGAIN)
                     continue
-                if not self._has_room():
+                if not self._make_room():
                     accepted.close()
                     continue
                 if len(self._begun) >= self._most:

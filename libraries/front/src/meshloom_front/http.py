@@ -24,6 +24,12 @@ class BoundedHTTP(HttpToolsProtocol):
     _pending = 0
     _steps = 0
     _deadline: asyncio.TimerHandle | None = None
+    _unproven: dict["BoundedHTTP", None]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It has to ask for something."""
+        self._unproven[self] = None
+        super().connection_made(transport)  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
         """More of a request; the clock runs from its first byte."""
@@ -37,6 +43,7 @@ class BoundedHTTP(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """No clock outlives its connection."""
         self._stop_clock()
+        self._unproven.pop(self, None)
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -65,6 +72,7 @@ class BoundedHTTP(HttpToolsProtocol):
         """The request is whole."""
         self._steps += 1
         self._stop_clock()
+        self._unproven.pop(self, None)
         super().on_message_complete()
 
     def _grow(self, *parts: bytes) -> None:
@@ -100,6 +108,7 @@ class HTTP:
         self._config.load()
         self._state = uvicorn.server.ServerState()
         self._within = within
+        self._unproven: dict[BoundedHTTP, None] = {}
 
     def __len__(self) -> int:
         return len(self._state.connections)
@@ -107,8 +116,16 @@ class HTTP:
     def __call__(self) -> asyncio.Protocol:
         """The protocol of a new connection."""
         made = BoundedHTTP(config=self._config, server_state=self._state, app_state={})
-        made._within = self._within  # noqa: SLF001 - uvicorn's constructor takes no more
+        made._within, made._unproven = self._within, self._unproven  # noqa: SLF001 - uvicorn's constructor takes no more
         return made
+
+    def end_oldest(self) -> bool:
+        """End the oldest connection on which no request has come in whole yet; False where there is none."""
+        for oldest in self._unproven:
+            del self._unproven[oldest]
+            oldest.transport.abort()
+            return True
+        return False
 
 
 def http_protocol(app: object, within: float = REQUEST_WITHIN) -> HTTP:

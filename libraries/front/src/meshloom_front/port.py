@@ -7,6 +7,7 @@ With TLS, a browser offers both and gets HTTP/1.1, since the server's own order 
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import socket
 import ssl
@@ -24,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 PREFACE = b"PRI * HTTP/2.0"
 PIPE_LIMIT = 256 * 1024
+PROVEN = 256
+"""Bytes after which a connection that speaks HTTP/2 has asked for something: more than its greeting and settings."""
 
 
 @attrs.frozen
@@ -53,6 +56,7 @@ class SharedTCPPort:
     def __init__(self, http: HTTP, grpc_socket: Path, limits: PortLimits) -> None:
         self._http, self._grpc_socket, self.limits = http, grpc_socket, limits
         self._waiting: dict[_Waiting, None] = {}
+        self._unproven: dict[_Connection, None] = {}
         self._sources: dict[str, str] = {}
         self._pipes = 0
         self._transports: WeakSet[asyncio.BaseTransport] = WeakSet()
@@ -61,10 +65,16 @@ class SharedTCPPort:
         """The protocol of a new connection."""
         return _Connection(self)
 
-    @property
-    def has_room(self) -> bool:
-        """Whether one more connection is within the limits."""
-        return self._pipes + len(self._http) + len(self._waiting) < self.limits.connections
+    def make_room(self) -> bool:
+        """Whether there may be one more connection; the oldest of those that have asked for nothing yet gives way."""
+        if self._pipes + len(self._http) + len(self._waiting) < self.limits.connections:
+            return True
+        if self._http.end_oldest():
+            return True
+        for oldest in (*itertools.islice(self._unproven, 1), *itertools.islice(self._waiting, 1)):
+            oldest.abort()
+            return True
+        return False
 
     def close(self) -> None:
         """End all connections that are still open."""
@@ -92,7 +102,7 @@ class _Waiting(asyncio.Protocol):
         if transport.get_extra_info("sslcontext") is None:  # those with TLS end with their handshakes' sockets
             port._transports.add(transport)  # noqa: SLF001 - the two are one
         waiting = port._waiting  # noqa: SLF001
-        if not port.has_room:
+        if not port.make_room():
             self.abort()
             return
         if len(waiting) >= port.limits.waiting:
@@ -122,9 +132,14 @@ class _Connection(_Waiting):
         self._inner: _Inner | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._source = ""
+        self._said = 0
 
     def data_received(self, data: bytes) -> None:
         """First bytes decide; then everything goes through."""
+        if self._said <= PROVEN:
+            self._said += len(data)
+            if self._said > PROVEN:
+                self._port._unproven.pop(self, None)  # noqa: SLF001
         if self._inner is not None:
             if (inner := _usable(self._inner)) is not None:
                 inner.write(data)
@@ -135,6 +150,8 @@ class _Connection(_Waiting):
                 self.transport.pause_reading()
         elif self._buffer.startswith(PREFACE):
             self._decided()
+            if self._said <= PROVEN:
+                self._port._unproven[self] = None  # noqa: SLF001
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
         elif not PREFACE.startswith(self._buffer[: len(PREFACE)]):
             self._decided()
@@ -143,10 +160,16 @@ class _Connection(_Waiting):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """The other end is gone: so is gRPC's."""
         self._decided()
+        self._port._unproven.pop(self, None)  # noqa: SLF001
         if self._connecting is not None:
             self._connecting.cancel()
         if (inner := _usable(self._inner)) is not None:
             inner.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._port._unproven.pop(self, None)  # noqa: SLF001
+        super().abort()
 
     def pause_writing(self) -> None:
         """The client reads slowly: gRPC waits."""
@@ -241,7 +264,7 @@ async def open_port(
 ) -> AsyncIterator[Callable[[], None]]:
     """Accept connections until leaving, or until what is given is called; leaving ends those still open."""
     if tls is not None:
-        handshakes = Handshakes(port.connection, tls, port.limits.waiting, lambda: port.has_room)
+        handshakes = Handshakes(port.connection, tls, port.limits.waiting, port.make_room)
         async with handshakes.accepting(listening):
             try:
                 yield handshakes.stop
