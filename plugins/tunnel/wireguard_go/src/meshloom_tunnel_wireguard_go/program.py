@@ -111,4 +111,6 @@ async def start(program: str, interface: str) -> Program:
             await anyio.sleep(0.01)
     process.kill()
     said = process.communicate()[0].decode(errors="replace").strip().splitlines()
-    raise TunnelError(f"{program} ended at once: {said[-1] if said else 'it printed nothing'}")
+    last = said[-1] if said else "it printed nothing"
+    advice = ": run as root, or with CAP_NET_ADMIN and CAP_NET_RAW" if "not permitted" in last else ""
+    raise TunnelError(f"{program} ended at once: {last}{advice}")
