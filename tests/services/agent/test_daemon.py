@@ -175,8 +175,11 @@ async def test_a_full_disk_keeps_nobody_from_going_down_or_up(daemon, monkeypatc
     await daemon.settled()
     assert daemon.report.state == CONNECTED
     assert "not remembered" in caplog.text
+    before = daemon.settings
+    await daemon.login(before, "")
     with pytest.raises(StateError, match="No space left"):
-        await daemon.login(attrs.evolve(daemon.settings, mtu=1400), "")
+        await daemon.login(attrs.evolve(before, mtu=1400), "")
+    assert (daemon.settings, daemon.report.state) == (before, CONNECTED), "what cannot be kept is not half taken over"
 
 
 async def test_leaving_the_account_forgets_it_there_and_here(daemon, management, until):

@@ -90,6 +90,10 @@ class Daemon:
                 raise
             _log.warning("%s: going on with the last network map", error)
             return
+        if preshared_key is not None:  # what cannot be written changes nothing
+            self.files.keep_preshared_key(preshared_key)
+        if settings != self.settings:
+            self.files.keep_settings(settings)
         if settings.management_url != self.settings.management_url:
             self.files.forget_map()
         was_up = self.is_up
@@ -97,9 +101,6 @@ class Daemon:
             await self.pause()
         self._first = None if self.is_up else first
         self.settings = settings
-        if preshared_key is not None:
-            self.files.keep_preshared_key(preshared_key)
-        self.files.keep_settings(settings)
         if was_up:
             await self.up()
 

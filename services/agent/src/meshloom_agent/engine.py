@@ -314,7 +314,7 @@ class Engine:
         except TunnelError as error:
             if self._running.listen_port:
                 raise
-            _log.warning("%s: taking a free port", error)
+            _log.warning("--wireguard-port %d: %s: taking a free port", self._settings.port, error)
             self._settings = attrs.evolve(self._settings, port=0)
             await self._running.apply(attrs.evolve(state, listen_port=0))
         self._report.listen_port = self._running.listen_port
