@@ -16,6 +16,7 @@ import grpc
 from prometheus_client import CollectorRegistry
 
 from meshloom.errors import ConfigError, MeshError
+from meshloom.notify import tell_ready
 from meshloom_front.config import ServerConfig
 from meshloom_front.grpc_server import GRACE, open_grpc
 from meshloom_front.http import http_protocol
@@ -79,6 +80,7 @@ async def serve(config: ServerConfig, parts: Parts) -> None:
             )
             _log.info("listening on %s, reached as %s", config.listen, config.url)
         ready = True
+        tell_ready()
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async for number in signals:
                 if number is not signal.SIGHUP:

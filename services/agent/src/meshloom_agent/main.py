@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 
 from meshloom.errors import ConfigError
+from meshloom.notify import tell_ready
 from meshloom.service import read_setup
 from meshloom_agent.config import KINDS, AgentConfig
 from meshloom_agent.container import AgentContainer
@@ -42,6 +43,7 @@ def run_daemon(
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             daemon = container.daemon()
             async with daemon.running(), open_socket(daemon, socket, setup.config.socket_group):
+                tell_ready()
                 async for _ in signals:
                     return
 

@@ -17,10 +17,27 @@ After=network-online.target
 Wants=network-online.target
 
 [Service]
+Type=notify
 ExecStart={program} service run --state-dir {state_dir} --daemon-addr {daemon_addr}
 Restart=on-failure
 RestartSec=2
+TimeoutStopSec=15
 LimitNOFILE=65536
+UMask=0077
+CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE CAP_CHOWN
+DeviceAllow=/dev/net/tun rw
+DevicePolicy=closed
+LockPersonality=yes
+NoNewPrivileges=yes
+PrivateTmp=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
 
 [Install]
 WantedBy=multi-user.target
