@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import sys
 from collections import deque
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import attrs
@@ -20,6 +22,8 @@ from meshloom.rpc import signalexchange_pb2 as signal_pb
 from meshloom.rpc.management_pb2_grpc import ManagementServiceServicer, add_ManagementServiceServicer_to_server
 from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeServicer, add_SignalExchangeServicer_to_server
 from meshloom.tunnel import PeerStats, SharedPort, Tunnel, TunnelCapabilities, TunnelState
+from meshloom_agent.daemon import Daemon
+from meshloom_agent.daemon_service import open_socket
 from meshloom_agent.engine import Engine
 from meshloom_agent.files import AgentSettings, StateDir
 from meshloom_agent.report import Report
@@ -372,3 +376,60 @@ async def agents(tmp_path, management, settings, tunnels):
 
         yield start
         tasks.cancel_scope.cancel()
+
+
+BIN = Path(sys.executable).parent / "meshloom"
+
+
+@attrs.frozen
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+async def run_command(*arguments, **environment):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("NB_", "MESHLOOM_"))}
+    done = await anyio.run_process([BIN, *arguments], check=False, env=clean | environment)
+    return Result(done.returncode, done.stdout.decode().strip(), done.stderr.decode().strip())
+
+
+@pytest.fixture
+def run():
+    """Runs the command line as a process, without this machine's settings of it."""
+    return run_command
+
+
+@pytest.fixture
+def socket(tmp_path):
+    return tmp_path / "run" / "agent.sock"
+
+
+@pytest.fixture
+async def daemon(tmp_path, tunnels, socket):
+    made = Daemon(StateDir(tmp_path / "state"), tunnels.chosen)
+    async with made.running(), open_socket(made, socket):
+        yield made
+
+
+@pytest.fixture
+def meshloom(daemon, socket):
+    """Runs the command against the daemon."""
+
+    async def call(*arguments, **environment):
+        return await run_command(*arguments, "--daemon-addr", f"unix://{socket}", **environment)
+
+    return call
+
+
+@pytest.fixture
+async def joined(meshloom, management):
+    done = await meshloom("up", "-m", management.url, "-k", SETUP_KEY, "--interface-name", "test0", "-n", "box")
+    assert (done.code, done.out) == (0, "Connected"), done.err
+
+
+@pytest.fixture
+async def connected(joined, agents, daemon, until):
+    """With a path to another agent."""
+    other = agents(1)
+    await until(lambda: other.connected and daemon._engine._mesh.connected)

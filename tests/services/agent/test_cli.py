@@ -4,70 +4,17 @@ import json
 import os
 import stat
 import sys
-from pathlib import Path
 
 import anyio
-import attrs
 import pytest
 import yaml
 
 from meshloom.errors import ConfigError
-from meshloom_agent.daemon import Daemon
 from meshloom_agent.daemon_service import open_socket
-from meshloom_agent.files import StateDir
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
-BIN = Path(sys.executable).parent / "meshloom"
 SETUP_KEY = "11111111-2222-3333-4444-555555555555"
-
-
-@attrs.frozen
-class Result:
-    code: int
-    out: str
-    err: str
-
-
-async def run(*arguments, **environment):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("NB_", "MESHLOOM_"))}
-    done = await anyio.run_process([BIN, *arguments], check=False, env=clean | environment)
-    return Result(done.returncode, done.stdout.decode().strip(), done.stderr.decode().strip())
-
-
-@pytest.fixture
-def socket(tmp_path):
-    return tmp_path / "run" / "agent.sock"
-
-
-@pytest.fixture
-async def daemon(tmp_path, tunnels, socket):
-    made = Daemon(StateDir(tmp_path / "state"), tunnels.chosen)
-    async with made.running(), open_socket(made, socket):
-        yield made
-
-
-@pytest.fixture
-def meshloom(daemon, socket):
-    """Runs the command against the daemon."""
-
-    async def call(*arguments, **environment):
-        return await run(*arguments, "--daemon-addr", f"unix://{socket}", **environment)
-
-    return call
-
-
-@pytest.fixture
-async def joined(meshloom, management):
-    done = await meshloom("up", "-m", management.url, "-k", SETUP_KEY, "--interface-name", "test0", "-n", "box")
-    assert (done.code, done.out) == (0, "Connected"), done.err
-
-
-@pytest.fixture
-async def connected(joined, agents, daemon, until):
-    """With a path to another agent."""
-    other = agents(1)
-    await until(lambda: other.connected and daemon._engine._mesh.connected)
 
 
 async def test_up_joins_and_connects(joined, daemon, management, meshloom):
@@ -106,7 +53,7 @@ async def test_the_environment_says_what_flags_do_not(meshloom, management, daem
     assert (daemon.settings.port, daemon.settings.ipv6, daemon.settings.interface) == (4000, False, "test0")
 
 
-async def test_exit_codes_say_what_is_wrong(meshloom, management, socket):
+async def test_exit_codes_say_what_is_wrong(meshloom, management, socket, run):
     cases = [
         (("up",), 2, "give --management-url"),
         (("up", "-m", "nowhere"), 2, "--management-url"),
@@ -116,7 +63,7 @@ async def test_exit_codes_say_what_is_wrong(meshloom, management, socket):
         (("up", "-m", management.url, "--wireguard-port", "70000"), 2, "70000"),
         (("up", "--enable-rosenpass"), 2, "No such option"),
         (("up", "-m", management.url, "--setup-key-file", "/nowhere/key"), 2, "--setup-key-file /nowhere/key"),
-        (("ping", "nobody"), 1, "nobody"),
+        (("ping", "nobody"), 1, "not connected"),
     ]
     for arguments, code, said in cases:
         done = await meshloom(*arguments)
@@ -192,7 +139,7 @@ async def test_two_daemons_do_not_share_a_socket(daemon, socket):
     assert socket.exists()
 
 
-async def test_a_socket_that_a_killed_daemon_left_is_replaced(daemon, tmp_path):
+async def test_a_socket_that_a_killed_daemon_left_is_replaced(daemon, tmp_path, run):
     left = tmp_path / "left.sock"
     async with await anyio.create_unix_listener(left):
         pass
@@ -201,7 +148,7 @@ async def test_a_socket_that_a_killed_daemon_left_is_replaced(daemon, tmp_path):
         assert (await run("status", "--daemon-addr", f"unix://{left}")).code == 0
 
 
-async def test_what_needs_no_daemon_works_without(tmp_path):
+async def test_what_needs_no_daemon_works_without(tmp_path, run):
     file = tmp_path / "agent.toml"
     file.write_text('log_level = "debug"\n')
     assert (await run("config", "check", str(file))).code == 0

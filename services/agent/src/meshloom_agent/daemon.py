@@ -24,7 +24,7 @@ from meshloom_agent.management_client import (
     ManagementUnreachable,
     canonical_setup_key,
 )
-from meshloom_agent.report import CONNECTED, IDLE, NEEDS_LOGIN, PeerReport, Report
+from meshloom_agent.report import CONNECTED, NEEDS_LOGIN, PeerReport, Report
 
 _log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ class Daemon:
                 await client.close()
         await self.down()
         self.files.forget_map()
-        self.report = Report(state=NEEDS_LOGIN)
+        self.report = self.report.renewed(NEEDS_LOGIN)
 
     async def peers(self) -> list[PeerReport]:
         """The peers, while it is up."""
@@ -169,7 +169,7 @@ class Daemon:
                     except* LoginDenied as group:
                         said = str(_first(group))
                         _log.error("management no longer knows this machine: %s", said)
-                        self.report = Report(state=NEEDS_LOGIN, failure=said)
+                        self.report = self.report.renewed(NEEDS_LOGIN, said)
                         self.files.forget_map()
                         self._keep_up(up=False)
                         scope.cancel()
@@ -181,18 +181,19 @@ class Daemon:
         finally:
             self._scope, self._engine = None, None
             if self.report.state != NEEDS_LOGIN:
-                self.report = Report(state=IDLE)
+                self.report = self.report.renewed()
             self._ended.set()
 
     def _failed(self, group: BaseExceptionGroup[Exception], backoff: Backoff) -> str:
         if not self.report.failure:
             backoff.reset()  # it had been connected since the last failure
         error = _first(group)
+        self.report.counters.failures += 1
         self.report.failure = str(error) or repr(error)
         return self.report.failure
 
     async def _run_once(self) -> None:
-        self.report = Report(failure=self.failure)
+        self.report = self.report.renewed(failure=self.failure)
         first, self._first = self._first, None
         self._engine = Engine(self.files, self.settings, self._tunnel, self.report, self._roots)
         try:

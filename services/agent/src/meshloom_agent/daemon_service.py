@@ -16,10 +16,13 @@ from meshloom import __version__
 from meshloom.errors import ConfigError, MeshError
 from meshloom.rpc import daemon_pb2 as pb
 from meshloom.rpc.daemon_pb2_grpc import DaemonServiceServicer, add_DaemonServiceServicer_to_server
+from meshloom.rpc.diagnostics_pb2_grpc import add_DiagnosticsServicer_to_server
 from meshloom_agent.daemon import Daemon
+from meshloom_agent.diagnostics.servers import ServerProbes
+from meshloom_agent.diagnostics.service import DiagnosticsService
 from meshloom_agent.files import AgentSettings
 from meshloom_agent.management_client import LoginDenied, ManagementUnreachable
-from meshloom_agent.report import PeerReport
+from meshloom_agent.report import PeerReport, RelayReport
 
 UP_WITHIN = 50.0
 STATUS_EVERY = 1.0
@@ -38,6 +41,7 @@ class DaemonService(DaemonServiceServicer):
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
+        self._probes = ServerProbes()
 
     async def Login(self, request: pb.LoginRequest, context: Context) -> pb.LoginResponse:  # noqa: N802
         """Take over what is given, and let management know this machine."""
@@ -119,6 +123,8 @@ class DaemonService(DaemonServiceServicer):
             own.wgPort = report.listen_port
             for address in report.addresses:
                 setattr(own, "IP" if address.version == 4 else "ipv6", str(address))
+            for relay in [*report.relays, *await self._stuns(ask=request.shouldRunProbes)]:
+                full.relays.add(URI=relay.uri, available=relay.available, error=relay.error, transport=relay.transport)
             full.lazyConnectionEnabled = False
             full.peers.extend(peer_state(peer) for peer in await self._daemon.peers())
             if self._daemon.failure or report.waiting_for:
@@ -126,6 +132,10 @@ class DaemonService(DaemonServiceServicer):
                 event.severity = pb.SystemEvent.ERROR if self._daemon.failure else pb.SystemEvent.INFO
                 event.userMessage = self._daemon.failure or f"waiting for {report.waiting_for}"
         return response
+
+    async def _stuns(self, *, ask: bool) -> list[RelayReport]:
+        servers = self._daemon.report.stuns
+        return await self._probes.look(servers) if ask else self._probes.known(servers)
 
 
 def merged(settings: AgentSettings, request: pb.LoginRequest) -> AgentSettings:
@@ -179,12 +189,17 @@ def peer_state(peer: PeerReport) -> pb.PeerState:
         bytesRx=peer.stats.rx_bytes,
         bytesTx=peer.stats.tx_bytes,
         reason=path.reason,
+        relayed=bool(peer.relay),
+        relayAddress=peer.relay,
+        relayTransport=peer.transport,
     )
     for network in peer.remote.allowed_ips:
         if network.version == 4 and not state.IP:
             state.IP = str(network.network_address)
         elif network.version == 6 and not state.ipv6:
             state.ipv6 = str(network.network_address)
+        else:
+            state.networks.append(str(network))
     state.connStatusUpdate.FromDatetime(peer.since)
     if peer.stats.latest_handshake:
         state.lastWireguardHandshake.FromDatetime(peer.stats.latest_handshake)
@@ -205,6 +220,7 @@ async def open_socket(daemon: Daemon, path: Path, group: str = "") -> AsyncItera
     _clear(path)
     server = grpc.aio.server()
     add_DaemonServiceServicer_to_server(DaemonService(daemon), server)  # type: ignore[no-untyped-call]
+    add_DiagnosticsServicer_to_server(DiagnosticsService(daemon), server)  # type: ignore[no-untyped-call]
     before = os.umask(0o177)  # never open for others, not for a moment
     try:
         server.add_insecure_port(f"unix:{path}")

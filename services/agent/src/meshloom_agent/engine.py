@@ -142,6 +142,7 @@ class Engine:
             except LoginDenied:
                 await self._client.login(await self._meta(), self._files.ssh_key())  # says LoginDenied for good
                 why = "the stream was refused"
+            self._report.counters.lost["management"] += self._report.management.connected
             self._report.management.connected, self._report.management.error = False, why
             self._progress()
             wait = backoff.next()
@@ -157,11 +158,13 @@ class Engine:
             new = update.NetworkMap
             if why := is_refused(self._newest.NetworkMap, new, self._serial):
                 _log.warning("a network map is not applied: %s", why)
+                self._report.counters.refused_maps += 1
                 return
             before, after = len(self._newest.NetworkMap.remotePeers), len(new.remotePeers)
             if after * 2 < before:
                 _log.warning("the network map has %d peers, and had %d (serial %d)", after, before, new.Serial)
             self._serial = new.Serial
+            self._report.counters.maps += 1
             self._newest.NetworkMap.CopyFrom(new)
             if new.HasField("peerConfig"):
                 self._take_address(new.peerConfig)
@@ -191,6 +194,7 @@ class Engine:
         servers = stun_servers(config)
         if servers and servers != self._stuns:
             self._stuns = servers
+            self._report.stuns = tuple(servers)
             self._resolve.set()
 
     def _take_peers(self) -> None:
@@ -213,12 +217,14 @@ class Engine:
         tasks.start_soon(self._signal.run)
 
     def _signal_ready(self, ready: bool, why: str) -> None:
+        self._report.counters.lost["signal"] += self._report.signal.connected and not ready
         self._report.signal.connected, self._report.signal.error = ready, why
         self._mesh.signal_ready(ready, anyio.current_time())
         self._flush()
         self._progress()
 
     def _signal_received(self, message: SignalMessage) -> None:
+        self._report.counters.received[message.kind.name.lower()] += 1
         self._mesh.receive_signal(message, anyio.current_time())
         self._flush()
 
@@ -232,6 +238,7 @@ class Engine:
                 self._tunnel.port.send(data, destination)
         if self._signal is not None:
             for message in mesh.signals():
+                self._report.counters.sent[message.kind.name.lower()] += 1
                 self._signal.send_soon(message)
         if mesh.endpoints_changed:
             mesh.endpoints_changed = False
@@ -345,6 +352,7 @@ class Engine:
                 self._stats = await self._running.observed()
                 now = anyio.current_time()
                 self._mesh.set_handshakes(self._handshakes.observe(self._stats, datetime.now(UTC), now), now)
+                self._report.counters.handshakes += self._handshakes.new
                 self._flush()
 
     # -- for people --------------------------------------------------------------------------------------------

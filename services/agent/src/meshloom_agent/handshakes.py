@@ -11,8 +11,13 @@ from meshloom.tunnel import PeerStats
 
 @attrs.define
 class Handshakes:
-    """Devices tell dates; whoever sets the machine's clock must not take connections down with it."""
+    """Devices tell dates; whoever sets the machine's clock must not take connections down with it.
 
+    Args:
+        new: How many handshakes the last observation found that were not there before.
+    """
+
+    new: int = attrs.field(default=0, init=False)
     _seen: dict[PublicKey, tuple[datetime, float]] = attrs.field(factory=dict)
 
     def observe(
@@ -40,5 +45,6 @@ class Handshakes:
             else:
                 seen[key] = latest, now - max(0.0, (date - latest).total_seconds())
             moments[key] = seen[key][1]
+        self.new = sum(self._seen.get(key, (None,))[0] != found for key, (found, _) in seen.items())
         self._seen = seen
         return moments

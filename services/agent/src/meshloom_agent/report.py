@@ -1,5 +1,6 @@
 """What the daemon tells people of itself, gathered where it happens."""
 
+from collections import Counter
 from datetime import UTC, datetime
 
 import attrs
@@ -20,6 +21,44 @@ class ServerReport:
     error: str = ""
 
 
+@attrs.frozen
+class RelayReport:
+    """A relay, or a STUN or TURN server, as seen from here.
+
+    Args:
+        error: Why it is not available; empty also while that is not known yet.
+        transport: What carries messages to a relay, ``quic`` or ``ws``; empty for other servers.
+    """
+
+    uri: str
+    available: bool = False
+    error: str = ""
+    transport: str = ""
+
+
+@attrs.define
+class Counters:
+    """What has happened since the daemon started.
+
+    Args:
+        sent: Signal messages by their kind, such as ``offer``.
+        received: The same of those that came.
+        lost: How often the connection to each kind of server (``management``, ``signal``) was lost.
+        failures: How often the tunnel or its engine had to be started anew.
+        handshakes: Handshakes of WireGuard that were noticed.
+        maps: Network maps taken over.
+        refused_maps: Network maps that were not.
+    """
+
+    sent: Counter[str] = attrs.field(factory=Counter)
+    received: Counter[str] = attrs.field(factory=Counter)
+    lost: Counter[str] = attrs.field(factory=Counter)
+    failures: int = 0
+    handshakes: int = 0
+    maps: int = 0
+    refused_maps: int = 0
+
+
 @attrs.define
 class Report:
     """The newest of everything.
@@ -27,6 +66,9 @@ class Report:
     Args:
         waiting_for: While it is not connected: what it waits for, in words.
         failure: Why it could not be connected the last time; empty once it is.
+        relays: The relays and TURN servers in use, or that should be.
+        stuns: The STUN servers that management told, by host and port.
+        counters: Go on when everything else begins anew.
     """
 
     state: str = IDLE
@@ -40,17 +82,31 @@ class Report:
     kernel: bool = False
     listen_port: int = 0
     lazy: bool = False
+    relays: tuple[RelayReport, ...] = ()
+    stuns: tuple[tuple[str, int], ...] = ()
+    counters: Counters = attrs.field(factory=Counters)
+
+    def renewed(self, state: str = IDLE, failure: str = "") -> "Report":
+        """One that knows nothing yet."""
+        return Report(state=state, failure=failure, counters=self.counters)
 
 
 @attrs.frozen
 class PeerReport:
-    """One peer: what the map, the path and WireGuard say of it."""
+    """One peer: what the map, the path and WireGuard say of it.
+
+    Args:
+        relay: The relay that carries its packets now, empty on a direct path.
+        transport: What carries them to the relay.
+    """
 
     key: PublicKey
     remote: RemotePeer
     path: PathStatus
     stats: PeerStats
     since: datetime
+    relay: str = ""
+    transport: str = ""
 
 
 def wall_clock(moment: float, now: float) -> datetime:

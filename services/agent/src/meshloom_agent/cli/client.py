@@ -13,31 +13,48 @@ DEFAULT_SOCKET = "unix:///var/run/meshloom.sock"
 @contextmanager
 def daemon(address: str) -> Iterator[Any]:
     """The daemon's stub; ends the process with a sentence where a call is refused."""
-    path = address.removeprefix("unix://")
-    _look(path)
+    with daemon_channel(address) as channel, refusals():
+        from meshloom.rpc.daemon_pb2_grpc import DaemonServiceStub
+
+        yield DaemonServiceStub(channel)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def daemon_channel(address: str) -> Iterator[Any]:
+    """A channel to the daemon; ends the process with a sentence where there is none that talks with us."""
+    if objection := unreachable(address):
+        fail(NO_DAEMON, objection)
     import grpc
 
-    from meshloom.rpc.daemon_pb2_grpc import DaemonServiceStub
+    with grpc.insecure_channel(f"unix:{address.removeprefix('unix://')}") as channel:
+        yield channel
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Calls that are refused end the process with what the daemon says."""
+    import grpc
 
     codes = {
         grpc.StatusCode.PERMISSION_DENIED: LOGIN_NEEDED,
         grpc.StatusCode.INVALID_ARGUMENT: USAGE,
         grpc.StatusCode.DEADLINE_EXCEEDED: TIMEOUT,
     }
-    with grpc.insecure_channel(f"unix:{path}") as channel:
-        try:
-            yield DaemonServiceStub(channel)  # type: ignore[no-untyped-call]
-        except grpc.RpcError as error:
-            code, text = error.code(), error.details() or ""
-            fail(codes.get(code, FAILED), text or f"the daemon answers {code.name}")
+    try:
+        yield
+    except grpc.RpcError as error:
+        code, text = error.code(), error.details() or ""
+        fail(codes.get(code, FAILED), text or f"the daemon answers {code.name}")
 
 
-def _look(path: str) -> None:
-    """Before gRPC is loaded: whether somebody listens, and lets us."""
+def unreachable(address: str) -> str:
+    """Before gRPC is loaded: why nobody listens there, or not to us; empty where somebody does."""
+    path = address.removeprefix("unix://")
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(path)
         except PermissionError:
-            fail(NO_DAEMON, f"{path}: the daemon talks with root, and with the group of its `socket_group`")
+            return f"{path}: the daemon talks with root, and with the group of its `socket_group`"
         except OSError:
-            fail(NO_DAEMON, f"no daemon listens on {path}: start it with `meshloom service start`")
+            return f"no daemon listens on {path}: start it with `meshloom service start`"
+    return ""

@@ -1,6 +1,5 @@
 """The commands."""
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -10,19 +9,12 @@ from typing import Any
 
 import click
 
-from meshloom_agent.cli.client import DEFAULT_SOCKET, daemon
-from meshloom_agent.cli.exits import FAILED, LOGIN_NEEDED, TIMEOUT, USAGE, fail
-
-STATE_DIR = "/var/lib/meshloom"
-
-
-def option(*names: str, **more: Any) -> Callable[[Any], Any]:
-    """An option that the environment may give, too: by our name or by NetBird's."""
-    long = next(name for name in names if name.startswith("--"))[2:].partition("/")[0].replace("-", "_").upper()
-    return click.option(*names, envvar=[f"MESHLOOM_{long}", f"NB_{long}"], show_envvar=True, **more)
-
-
-address_option = option("--daemon-addr", default=DEFAULT_SOCKET, help="The daemon's socket.", show_default=True)
+from meshloom_agent.cli.client import daemon
+from meshloom_agent.cli.exits import FAILED, TIMEOUT, USAGE, fail
+from meshloom_agent.cli.options import address_option, option
+from meshloom_agent.cli.ping import ping
+from meshloom_agent.cli.service import service
+from meshloom_agent.cli.status import status
 
 
 def join_options(command: Any) -> Any:
@@ -164,55 +156,6 @@ main.add_command(logout, "deregister")
 
 
 @main.command()
-@click.option("-d", "--detail", is_flag=True, help="With each peer.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="As JSON, in NetBird's keys.")
-@click.option("-y", "--yaml", "as_yaml", is_flag=True, help="As YAML, in NetBird's keys.")
-@click.option("-4", "--ipv4", "only", flag_value="netbirdIp", help="Only this machine's IPv4 address.")
-@click.option("-6", "--ipv6", "only", flag_value="netbirdIpv6", help="Only this machine's IPv6 address.")
-@address_option
-def status(daemon_addr: str, *, detail: bool, as_json: bool, as_yaml: bool, only: str | None) -> None:
-    """Show how this machine and its peers are connected."""
-    from meshloom.rpc import daemon_pb2 as pb
-    from meshloom_agent.cli import render
-
-    with daemon(daemon_addr) as stub:
-        answer = stub.Status(pb.StatusRequest(getFullPeerStatus=True), timeout=10)
-    content = render.content(answer)
-    if only:
-        click.echo(content.get(only, "").partition("/")[0])
-    elif as_json:
-        click.echo(render.as_json(content))
-    elif as_yaml:
-        click.echo(render.as_yaml(content))
-    elif answer.status in ("NeedsLogin", "LoginFailed"):
-        click.echo("This machine is not known to the server. Join with: meshloom up --setup-key KEY")
-        sys.exit(LOGIN_NEEDED)
-    else:
-        reasons = {peer.fqdn: peer.reason for peer in answer.fullStatus.peers if peer.connStatus != "Connected"}
-        click.echo(render.as_text(content, reasons, detail=detail))
-
-
-@main.command()
-@click.argument("peer")
-@click.option("-c", "--count", default=4, show_default=True, type=click.IntRange(1, 1000), help="How often.")
-@address_option
-def ping(daemon_addr: str, peer: str, count: int) -> None:
-    """Ping a PEER of the mesh by name or address, and say over which path."""
-    from meshloom.rpc import daemon_pb2 as pb
-
-    with daemon(daemon_addr) as stub:
-        full = stub.Status(pb.StatusRequest(getFullPeerStatus=True), timeout=10).fullStatus
-    for known in full.peers:
-        if peer in (known.IP, known.ipv6, known.fqdn, known.fqdn.partition(".")[0], known.pubKey):
-            path = (
-                f"direct, to {known.remoteIceCandidateEndpoint}" if known.connStatus == "Connected" else "no path yet"
-            )
-            click.echo(f"{known.fqdn} ({known.IP}): {path}")
-            os.execvp("ping", ["ping", "-c", str(count), known.IP])  # noqa: S606
-    fail(FAILED, f"no peer is called {peer!r}: see `meshloom status -d`")
-
-
-@main.command()
 def version() -> None:
     """Print the version."""
     from meshloom import __version__
@@ -260,6 +203,5 @@ def completion(shell: str) -> None:
         click.echo(made(main, {}, "meshloom", "_MESHLOOM_COMPLETE").source())
 
 
-from meshloom_agent.cli.service import service  # noqa: E402 - it uses the options above
-
-main.add_command(service)
+for _command in (status, ping, service):
+    main.add_command(_command)

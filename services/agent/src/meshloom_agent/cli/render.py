@@ -1,21 +1,56 @@
 """The status as text, JSON and YAML; keys and words are NetBird's, so that scripts go on working."""
 
 import json
-import platform
-from datetime import UTC, datetime
 from typing import Any
+
+import attrs
 
 from meshloom import __version__
 from meshloom.rpc import daemon_pb2 as pb
+from meshloom_agent.cli.text import as_text
+
+__all__ = ["PeerFilter", "as_json", "as_text", "as_yaml", "content", "missing"]
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 
 
-def content(answer: pb.StatusResponse) -> dict[str, Any]:
-    """All that the status tells."""
+@attrs.frozen
+class PeerFilter:
+    """Which peers are shown and counted; what is empty chooses nothing.
+
+    Args:
+        names: Beginnings of full names.
+        state: ``Idle``, ``Connecting`` or ``Connected``, in any case.
+        kind: ``P2P`` or ``Relayed``, in any case.
+    """
+
+    ips: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    state: str = ""
+    kind: str = ""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether there is any condition."""
+        return bool(self.ips or self.names or self.state or self.kind)
+
+    def has(self, peer: dict[str, Any]) -> bool:
+        """Whether a peer of the status meets all conditions."""
+        return (
+            (not self.ips or peer["netbirdIp"] in self.ips or peer.get("netbirdIpv6") in self.ips)
+            and (not self.names or peer["fqdn"].lower().startswith(tuple(name.lower() for name in self.names)))
+            and (not self.state or peer["status"].lower() == self.state.lower())
+            and (not self.kind or peer["connectionType"].lower() == self.kind.lower())
+        )
+
+
+def content(answer: pb.StatusResponse, chosen: PeerFilter | None = None) -> dict[str, Any]:
+    """All that the status tells, of the peers that are chosen."""
     full = answer.fullStatus
     own = full.localPeerState
     details = [peer(each) for each in sorted(full.peers, key=lambda each: _order(each.IP))]
+    details = [each for each in details if chosen is None or chosen.has(each)]
+    ssh = full.sshServerState
     made: dict[str, Any] = {
         "peers": {
             "total": len(details),
@@ -27,53 +62,89 @@ def content(answer: pb.StatusResponse) -> dict[str, Any]:
         "daemonStatus": answer.status,
         "management": _server(full.managementState),
         "signal": _server(full.signalState),
-        "relays": {"total": 0, "available": 0, "details": None},
+        "relays": {
+            "total": len(full.relays),
+            "available": sum(each.available for each in full.relays),
+            "details": [_relay(each) for each in full.relays] or None,
+        },
         "netbirdIp": own.IP,
         "publicKey": own.pubKey,
         "usesKernelInterface": own.kernelInterface,
         "wireguardPort": own.wgPort,
         "fqdn": own.fqdn,
-        "quantumResistance": False,
-        "quantumResistancePermissive": False,
-        "networks": None,
-        "forwardingRules": 0,
-        "dnsServers": [],
+        "quantumResistance": own.rosenpassEnabled,
+        "quantumResistancePermissive": own.rosenpassPermissive,
+        "networks": list(own.networks) or None,
+        "forwardingRules": full.NumberOfForwardingRules,
+        "dnsServers": [
+            {
+                "servers": list(each.servers),
+                "domains": list(each.domains) or None,
+                "enabled": each.enabled,
+                "error": each.error,
+            }
+            for each in full.dns_servers
+        ],
         "events": [_event(each) for each in full.events],
         "lazyConnectionEnabled": full.lazyConnectionEnabled,
         "profileName": "default",
-        "sshServer": {"enabled": False, "sessions": []},
+        "sshServer": {"enabled": ssh.enabled, "sessions": [_session(each) for each in ssh.sessions]},
     }
     if own.ipv6:
         made["netbirdIpv6"] = own.ipv6
+    if answer.HasField("sessionExpiresAt"):
+        made["sessionExpiresAt"] = _time(answer.sessionExpiresAt)
     return made
 
 
 def peer(state: pb.PeerState) -> dict[str, Any]:
-    """One peer."""
+    """One peer; ``reason`` and ``relayTransport`` are our own, and only there where they say something."""
     connected = state.connStatus == "Connected"
+    kind = ("Relayed" if state.relayed else "P2P") if connected else "-"
     made: dict[str, Any] = {
         "fqdn": state.fqdn,
         "netbirdIp": state.IP,
         "publicKey": state.pubKey,
         "status": state.connStatus,
         "lastStatusUpdate": _time(state.connStatusUpdate),
-        "connectionType": "P2P" if connected else "-",
+        "connectionType": kind,
         "iceCandidateType": {"local": state.localIceCandidateType, "remote": state.remoteIceCandidateType},
         "iceCandidateEndpoint": {
             "local": state.localIceCandidateEndpoint,
             "remote": state.remoteIceCandidateEndpoint,
         },
-        "relayAddress": "",
+        "relayAddress": state.relayAddress,
         "lastWireguardHandshake": _time(state.lastWireguardHandshake),
         "transferReceived": state.bytesRx,
         "transferSent": state.bytesTx,
         "latency": state.latency.ToNanoseconds(),
-        "quantumResistance": False,
-        "networks": None,
+        "quantumResistance": state.rosenpassEnabled,
+        "networks": list(state.networks) or None,
     }
     if state.ipv6:
         made["netbirdIpv6"] = state.ipv6
+    if state.reason and kind != "P2P":
+        made["reason"] = state.reason
+    if state.relayTransport:
+        made["relayTransport"] = state.relayTransport
     return made
+
+
+def missing(answer: pb.StatusResponse, wanted: str) -> str:
+    """What is missing for the daemon to be ``live``, ``ready`` or ``startup``; empty where nothing is."""
+    if wanted == "live":
+        return ""
+    if wanted == "ready":
+        good = answer.status in ("Idle", "Connecting", "Connected")
+        return "" if good else f"the daemon's state is {answer.status}: see `meshloom status`"
+    full = answer.fullStatus
+    for name, server in (("management", full.managementState), ("signal", full.signalState)):
+        if not server.connected:
+            return f"{name} is not connected{f': {server.error}' if server.error else ''}"
+    relays = [each for each in full.relays if each.URI.startswith("rel")]
+    if relays and not any(each.available for each in relays):
+        return f"no relay is available: {relays[0].URI}{f': {relays[0].error}' if relays[0].error else ''}"
+    return ""
 
 
 def as_json(status: dict[str, Any]) -> str:
@@ -88,64 +159,26 @@ def as_yaml(status: dict[str, Any]) -> str:
     return str(yaml.safe_dump(status, sort_keys=False)).rstrip()
 
 
-def as_text(status: dict[str, Any], reasons: dict[str, str], *, detail: bool) -> str:
-    """For people; *reasons* say of peers why they are not connected."""
-    lines: list[str] = []
-    if detail:
-        lines.append("Peers detail:")
-        for each in status["peers"]["details"] or []:
-            lines += _peer_lines(each, reasons.get(each["fqdn"], ""))
-        lines.append("")
-    lines += [
-        f"OS: linux/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine()) }",
-        f"Daemon version: {status['daemonVersion']}",
-        f"CLI version: {status['cliVersion']}",
-        f"Profile: {status['profileName']}",
-        f"Management: {_connected(status['management'], detail=detail)}",
-        f"Signal: {_connected(status['signal'], detail=detail)}",
-        f"FQDN: {status['fqdn'] or '-'}",
-        f"NetBird IP: {status['netbirdIp'] or '-'}",
-    ]
-    if "netbirdIpv6" in status:
-        lines.append(f"NetBird IPv6: {status['netbirdIpv6']}")
-    kind = "Kernel" if status["usesKernelInterface"] else "Userspace"
-    lines += [
-        f"Interface type: {kind if status['netbirdIp'] else 'N/A'}",
-        f"Wireguard port: {status['wireguardPort'] or '-'}",
-        f"Peers count: {status['peers']['connected']}/{status['peers']['total']} Connected",
-    ]
-    return "\n".join(lines)
-
-
-def _peer_lines(each: dict[str, Any], reason: str) -> list[str]:
-    local, remote = each["iceCandidateType"], each["iceCandidateEndpoint"]
-    values = [
-        ("NetBird IP", each["netbirdIp"]),
-        *([("NetBird IPv6", each["netbirdIpv6"])] if "netbirdIpv6" in each else []),
-        ("Public key", each["publicKey"]),
-        ("Status", f"{each['status']}{f', {reason}' if reason else ''}"),
-        ("-- detail --", None),
-        ("Connection type", each["connectionType"]),
-        ("ICE candidate (Local/Remote)", f"{local['local'] or '-'}/{local['remote'] or '-'}"),
-        ("ICE candidate endpoints (Local/Remote)", f"{remote['local'] or '-'}/{remote['remote'] or '-'}"),
-        ("Last connection update", _ago(each["lastStatusUpdate"])),
-        ("Last WireGuard handshake", _ago(each["lastWireguardHandshake"])),
-        ("Transfer status (received/sent)", f"{_size(each['transferReceived'])}/{_size(each['transferSent'])}"),
-        ("Latency", f"{each['latency'] / 1e6:.3f} ms"),
-    ]
-    return [f" {each['fqdn']}:"] + [
-        f"  {name}: {value}" if value is not None else f"  {name}" for name, value in values
-    ]
-
-
 def _server(state: Any) -> dict[str, Any]:
     return {"url": state.URL, "connected": state.connected, "error": state.error}
 
 
-def _connected(server: dict[str, Any], *, detail: bool) -> str:
-    if server["connected"]:
-        return f"Connected to {server['url']}" if detail else "Connected"
-    return f"Disconnected, reason: {server['error']}" if server["error"] else "Disconnected"
+def _relay(state: pb.RelayState) -> dict[str, Any]:
+    made = {"uri": state.URI, "available": state.available, "error": state.error}
+    return made | ({"transport": state.transport} if state.transport else {})
+
+
+def _session(session: pb.SSHSessionInfo) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "username": session.username,
+        "remoteAddress": session.remoteAddress,
+        "command": session.command,
+    }
+    if session.jwtUsername:
+        made["jwtUsername"] = session.jwtUsername
+    if session.portForwards:
+        made["portForwards"] = list(session.portForwards)
+    return made
 
 
 def _event(event: pb.SystemEvent) -> dict[str, Any]:
@@ -162,24 +195,6 @@ def _event(event: pb.SystemEvent) -> dict[str, Any]:
 
 def _time(stamp: Any) -> str:
     return str(stamp.ToJsonString()) if stamp.seconds else ZERO_TIME
-
-
-def _ago(text: str) -> str:
-    if text == ZERO_TIME:
-        return "-"
-    seconds = int((datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds())
-    if seconds < 1:
-        return "now"
-    return f"{seconds} second{'s' * (seconds != 1)} ago" if seconds < 120 else f"{seconds // 60} minutes ago"
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return ""
 
 
 def _order(ip: str) -> tuple[int, ...]:

@@ -1,0 +1,146 @@
+"""Echo requests: their bytes, the path that each round took, and the command."""
+
+import struct
+from datetime import UTC, datetime
+from ipaddress import ip_address, ip_network
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshloom.model.keys import PublicKey
+from meshloom.tunnel import PeerStats
+from meshloom_agent.diagnostics.echo import echo_request, is_reply, open_echo
+from meshloom_agent.diagnostics.ping import Summary, found_peer, line, reply
+from meshloom_agent.mesh import PathStatus, RemotePeer
+from meshloom_agent.report import PeerReport
+
+TOKEN = b"0123456789abcdef"
+
+
+def peer(number, fqdn, *, relay="", state="Connected", reason=""):
+    networks = (ip_network(f"100.64.0.{number}/32"), ip_network(f"fd00::{number}/128"), ip_network("10.9.0.0/16"))
+    path = PathStatus(state, 0.0, reason, remote_address=("192.0.2.7", 51820))
+    return PeerReport(
+        PublicKey.of(bytes([number] * 32)),
+        RemotePeer(networks, fqdn),
+        path,
+        PeerStats(),
+        datetime.now(UTC),
+        relay,
+        "ws" if relay else "",
+    )
+
+
+def test_a_request_has_a_right_checksum():
+    data = echo_request(4, 7, TOKEN, 0x1234)
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    assert (total & 0xFFFF) + (total >> 16) == 0xFFFF
+    assert data[0] == 8
+    assert echo_request(6, 7, TOKEN)[0] == 128
+
+
+def test_only_the_reply_to_a_request_is_one():
+    data = b"\0\0\0\0\0\0\0\7" + TOKEN
+    header = bytes([0x45]) + bytes(19)
+    assert is_reply(4, data, 7, TOKEN)
+    assert is_reply(4, header + data, 7, TOKEN), "a raw socket gives the whole packet"
+    assert is_reply(6, b"\x81" + data[1:], 7, TOKEN)
+    assert not is_reply(4, data, 8, TOKEN)
+    assert not is_reply(4, data[:-1] + b"?", 7, TOKEN)
+    assert not is_reply(4, b"\x08" + data[1:], 7, TOKEN), "a request of our own, seen on loopback"
+
+
+@given(st.binary(max_size=100), st.sampled_from([4, 6]))
+def test_any_bytes_are_a_reply_or_none(data, version):
+    assert is_reply(version, data, 1, TOKEN) in (True, False)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_this_host_answers(host):
+    with open_echo(ip_address(host)) as echo:
+        took = await echo.ask(1, 5.0)
+    assert took is not None
+
+
+def test_a_peer_is_found_by_all_of_its_names():
+    peers = [peer(2, "desk.mesh.test"), peer(3, "lamp.mesh.test"), peer(4, "lamp.other.test")]
+    for name in ("desk", "DESK.mesh.test", "desk.mesh.test.", "100.64.0.2", "fd00::2", peers[0].key.text):
+        assert found_peer(peers, name) is peers[0], name
+    assert found_peer(peers, "lamp") is None, "two have that name"
+    assert found_peer(peers, "lamp.other.test") is peers[2]
+    assert found_peer(peers, "10.9.0.0") is None, "a network is no machine"
+    assert found_peer(peers, "nobody") is None
+
+
+def test_rounds_say_how_long_over_which_path_and_why_it_is_no_better():
+    direct = reply(peer(2, "desk.mesh.test"), 1, 0.0123)
+    relayed = reply(peer(2, "desk.mesh.test", relay="rels://r:443", reason="UDP is blocked"), 2, 0.05)
+    none = reply(peer(2, "desk.mesh.test", state="Connecting", reason="waiting for its offer"), 3, None)
+    assert line(direct) == "1: 12.3 ms, direct, 192.0.2.7:51820"
+    assert line(relayed) == "2: 50.0 ms, relayed by rels://r:443 over ws (UDP is blocked)"
+    assert line(none) == "3: no answer, no path (waiting for its offer)"
+    assert not Summary.of([direct, relayed]).is_direct
+    summary = Summary.of([none, relayed, direct])
+    assert summary.is_direct
+    assert summary.text.splitlines()[0] == "3 sent, 2 answered, 33% lost"
+    assert summary.text.splitlines()[1] == "rtt min/avg/max/mdev = 12.3/31.1/50.0/18.9 ms"
+    assert Summary.of([none]).text == "1 sent, 0 answered, 100% lost"
+
+
+@pytest.fixture
+async def neighbour(joined, management, agents, daemon, until):
+    """Another agent, whose address in the mesh is one of this host's loopback."""
+
+    def start(address):
+        other = agents(1, enrol=False)
+        management.peers[other.key.text] = address
+        return other
+
+    async def connect(address="127.0.0.77"):
+        other = start(address)
+        await until(lambda: other.connected and daemon._engine._mesh.connected)
+        return other
+
+    return connect
+
+
+@pytest.mark.anyio
+async def test_the_command_pings_and_says_which_path(neighbour, meshloom):
+    await neighbour()
+    done = await meshloom("ping", "peer7", "-c", "2", "-i", "0.05")
+    assert done.code == 0, done.err
+    head, one, two, count, times = done.out.splitlines()
+    assert head == "peer7.mesh.test (127.0.0.77)"
+    assert one.startswith("1: ")
+    assert two.endswith(" ms, direct, 192.0.2.2:51820")
+    assert count == "2 sent, 2 answered, 0% lost"
+    assert times.startswith("rtt min/avg/max/mdev = ")
+    until_direct = await meshloom("ping", "127.0.0.77", "--until-direct", "-i", "0.05")
+    assert (until_direct.code, "1 sent, 1 answered" in until_direct.out) == (0, True)
+    unknown = await meshloom("ping", "nobody")
+    assert (unknown.code, "no peer is called 'nobody'" in unknown.err) == (1, True)
+
+
+@pytest.mark.anyio
+async def test_answers_over_a_relay_are_not_direct(neighbour, meshloom, daemon, monkeypatch):
+    await neighbour()
+    direct = daemon.peers
+
+    async def peers():
+        return [attrs.evolve(each, relay="rels://relay.test:443", transport="ws") for each in await direct()]
+
+    monkeypatch.setattr(daemon, "peers", peers)
+    done = await meshloom("ping", "peer7", "--until-direct", "-c", "2", "-i", "0.05")
+    assert (done.code, "relayed by rels://relay.test:443 over ws" in done.out) == (5, True)
+    assert (await meshloom("ping", "peer7", "-c", "1")).code == 0
+    assert "Connection type: Relayed" in (await meshloom("status", "-d")).out
+
+
+@pytest.mark.anyio
+async def test_no_answer_is_a_failure(neighbour, meshloom):
+    await neighbour("255.255.255.77")  # nothing can be sent there
+    done = await meshloom("ping", "peer7", "-c", "2", "-i", "0.05", "--timeout", "0.1")
+    assert (done.code, "2 sent, 0 answered, 100% lost" in done.out) == (1, True), done
