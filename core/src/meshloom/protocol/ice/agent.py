@@ -71,6 +71,7 @@ class IceAgent:
         self._first_valid: float | None = None
         self._next_slot = now
         self._alive_at = now
+        self._is_sure = True
 
     # -- what is told to it ------------------------------------------------------------------------------------
 
@@ -96,7 +97,7 @@ class IceAgent:
     def other_began(self, now: float) -> None:
         """The other agent is a new one with the same credentials: does it answer, and does it know our choice?"""
         if self.selected is not None:
-            self.selected.next_check = now
+            self._is_sure, self.selected.next_check = False, now
         self.handle_timer(now)
 
     def add_remote(self, candidate: Candidate, now: float) -> None:
@@ -237,7 +238,7 @@ class IceAgent:
         Once there is a path, only better ones are: two hosts behind one router that gives each destination a port of
         its own see an address yet unknown with each check, and would check for ever.
         """
-        return self.selected is None or self._is_doubtful or self._is_better(pair)
+        return self.selected is None or not self._is_sure or self._is_doubtful or self._is_better(pair)
 
     def _respond(
         self, kind: Kind, request: stun.Message, value: tuple[Attribute, bytes], to: Address, via: Address | None
@@ -281,6 +282,7 @@ class IceAgent:
             self._first_valid = now
         self._choose(now)
         if pair is self.selected:
+            self._is_sure = True
             self._alive(now)
         self.handle_timer(now)
 

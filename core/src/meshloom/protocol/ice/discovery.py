@@ -35,7 +35,7 @@ class AddressDiscovery:
     """
 
     def __init__(
-        self, token: bytes, entropy: Callable[[int], bytes], *, refresh: float = 25.0, retry: float = 60.0
+        self, token: bytes, entropy: Callable[[int], bytes], *, refresh: float = 25.0, retry: float = 10.0
     ) -> None:
         self._token, self._entropy = token, entropy
         self._refresh, self._retry = refresh, retry
