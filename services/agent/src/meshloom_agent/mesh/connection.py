@@ -161,6 +161,7 @@ class PeerConnection:
             case SignalKind.ANSWER:
                 self._receive_relay(message, now)
                 self._receive_credentials(message, now)
+                self._tell_candidates()
             case SignalKind.CANDIDATE if self._agent is not None:
                 self._add_candidate(message.candidate, now)
             case SignalKind.CANDIDATE if len(self._early) < EARLY_CANDIDATES:
@@ -263,6 +264,7 @@ class PeerConnection:
                 # Both began at about the same time. To begin once more would make the other do so, too, and so on.
                 self._remote_session = message.session_id
                 self._agent.other_began(now)
+                self._introduction.repeat()  # its new session knows none of our candidates
                 return
             self._lose_session(now)
             if message.kind is SignalKind.ANSWER:  # an offer is answered anyway
@@ -297,8 +299,7 @@ class PeerConnection:
         for line in self._early:
             self._add_candidate(line, now)
         self._early.clear()
-        self._introduction.repeat()
-        self._tell_candidates()
+        self._introduction.repeat()  # told after the answer: without a session of its own it would not take them
         self._agent.set_remote(remote, now)
 
     def _add_candidate(self, line: str, now: float) -> None:
