@@ -15,6 +15,8 @@ from meshloom_agent.testing.places import Places
 
 SETTLE = 120.0
 """Virtual seconds after the last disturbance within which all who can reach each other are connected."""
+STALE = 15.0
+"""Before that, until an agent knows that a path of before is lost."""
 PING = 30.0
 """Thereafter, until a ping is answered: a tunnel whose other side was restarted notices after 15 s."""
 LEARNT = 10.0
@@ -191,6 +193,7 @@ class Schedule:
 
     def _settle(self) -> None:
         """All that can reach each other do, and both know it."""
+        self.mesh.clock.run_for(STALE)
         pairs = [pair for pair in self.mesh.pairs() if self._are_direct(*pair)]
         waiting = list(pairs)
 
