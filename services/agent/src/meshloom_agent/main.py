@@ -56,8 +56,8 @@ def _certificates(file: str) -> bytes:
         return b""
     try:
         data = Path(file).read_bytes()
-        ssl.create_default_context(cadata=data.decode("ascii"))
-    except (ssl.SSLError, UnicodeDecodeError) as error:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=data.decode("ascii"))
+    except (ssl.SSLError, ValueError) as error:
         raise ConfigError(f"extra_roots = {file!r}: holds no certificates; they are PEM texts") from error
     except OSError as error:
         raise ConfigError(f"extra_roots = {file!r}: cannot be read: {error.strerror}") from error
