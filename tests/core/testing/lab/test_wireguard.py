@@ -1,5 +1,6 @@
 """The simulated device has the timers and the roaming of the real one (the protocol's paper, section 6)."""
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -74,7 +75,7 @@ def test_an_initiation_without_answer_is_repeated_for_90_seconds(devices):
     lab.clock.run_for(200)
     times = [time for time, _ in one.sent]
     assert 15 <= len(times) <= 19
-    assert all(5 <= later - earlier < 5.4 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(5 <= later - earlier < 5.4 for earlier, later in pairwise(times))
     assert times[-1] < 91
 
 
