@@ -29,6 +29,7 @@ class Backend(Generic[C, T]):
         open: Enters the running backend; leaving it undoes everything it did.
         probe: Says why it cannot run on this host, or None. No side effects.
         rank: Order in which ``backend = "auto"`` tries it; lower is earlier.
+        wire: What goes over the network, where several backends of the kind speak the same; one of them is enough.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Backend(Generic[C, T]):
     open: Callable[[Any, C], AbstractAsyncContextManager[T]]
     probe: Callable[[], str | None] = runs_anywhere
     rank: int = 100
+    wire: str = ""
 
 
 class Backends(Generic[C, T]):
@@ -55,6 +57,14 @@ class Backends(Generic[C, T]):
 
     def __iter__(self) -> Iterator[Backend[C, T]]:
         return iter(self._by_name.values())
+
+    def usable(self) -> list[Backend[C, T]]:
+        """All that can run here, by rank; of those that speak the same wire only the first."""
+        found: dict[str, Backend[C, T]] = {}
+        for backend in self:
+            if backend.probe() is None:
+                found.setdefault(backend.wire or backend.name, backend)
+        return list(found.values())
 
     def named(self, name: str) -> Backend[C, T]:
         """The backend with that name; for ``auto`` the first by rank whose probe has no objection.

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from meshloom.backend import AUTO
-from meshloom.config import Chosen, Key, choose, key, keys_of, read_toml
+from meshloom.config import Chosen, Key, choose, choose_several, key, keys_of, read_toml
 from meshloom.config.convert import structure
 from meshloom.config.load import override
 from meshloom.errors import ConfigError
@@ -19,6 +19,8 @@ from meshloom.plugins import Plugins
 T = TypeVar("T")
 
 PLUGINS = "plugins"
+SEVERAL = frozenset({"transport"})
+"""Kinds of which a service uses several backends at once."""
 
 
 @attrs.frozen
@@ -36,11 +38,13 @@ class Setup(Generic[T]):
         config: Its own keys.
         plugins: The plugins that are loaded.
         chosen: The backend of each kind that the service uses, by kind: ``store``, ``bus``, ``tunnel``.
+        several: The same for kinds of which it uses several side by side: ``transport``.
     """
 
     config: T
     plugins: Plugins
     chosen: Mapping[str, Chosen[Any, Any]]
+    several: Mapping[str, list[Chosen[Any, Any]]]
 
 
 def read_setup(
@@ -87,14 +91,19 @@ def read_setup(
     plugins = Plugins(*modules, disabled=parts[PLUGINS].disabled if PLUGINS in parts else ())
     problems += override(tables, setup_keys(config, kinds, plugins), environment, given)
     for kind in kinds:
-        part(kind, partial(choose, plugins.kinds()[kind]))
+        part(kind, partial(choose_several if kind in SEVERAL else choose, plugins.kinds()[kind]))
     try:
         made = structure(tables, config)
     except ConfigError as error:
         problems += error.problems
     if problems:
         raise ConfigError(*problems, source=source)
-    return Setup(made, plugins, {kind: parts[kind] for kind in kinds})
+    return Setup(
+        made,
+        plugins,
+        {kind: parts[kind] for kind in kinds if kind not in SEVERAL},
+        {kind: parts[kind] for kind in kinds if kind in SEVERAL},
+    )
 
 
 def setup_keys(config: type[Any], kinds: Sequence[str], plugins: Plugins) -> Iterator[Key]:
@@ -106,7 +115,11 @@ def setup_keys(config: type[Any], kinds: Sequence[str], plugins: Plugins) -> Ite
     for kind in kinds:
         backends = plugins.kinds()[kind]
         listed = ", ".join(f"`{backend.name}`" for backend in backends)
-        yield Key(f"{kind}.backend", str, AUTO, f"Which {kind} is used: `auto` or one of {listed}.")
+        if kind in SEVERAL:
+            helped = f"Which {kind}s are used, best first: `auto`, or some of {listed}."
+            yield Key(f"{kind}.backends", tuple[str, ...], (AUTO,), helped)
+        else:
+            yield Key(f"{kind}.backend", str, AUTO, f"Which {kind} is used: `auto` or one of {listed}.")
         for backend in backends:
             yield from keys_of(backend.options, f"{kind}.{backend.name}.")
     yield from keys_of(PluginTable, "plugins.")

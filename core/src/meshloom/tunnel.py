@@ -6,13 +6,14 @@ applying a state never sets an endpoint back that WireGuard itself has learned s
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
 
 import attrs
 
+from meshloom.errors import TunnelError
 from meshloom.model.keys import PresharedKey, PrivateKey, PublicKey
 
 IPAddress = IPv4Address | IPv6Address
@@ -59,12 +60,14 @@ class TunnelPeer:
         endpoint: Where to send to; None leaves it as WireGuard has it.
         allowed_ips: Prefixes that are routed to the peer and accepted from it.
         persistent_keepalive: None for off.
+        session: Another number asks the device to forget its session with the peer, and to shake hands anew.
     """
 
     allowed_ips: frozenset[IPNetwork]
     endpoint: Address | None = None
     persistent_keepalive: timedelta | None = None
     preshared_key: PresharedKey | None = None
+    session: int = 0
 
 
 @attrs.frozen
@@ -171,6 +174,30 @@ class Tunnel(ABC):
         Raises:
             TunnelError: The device refuses (port taken, no permission, device gone); what was applied before stays.
         """
+
+    def carry(self, send: Callable[[memoryview], object], prefix: bytes = b"") -> Carrier:
+        """A path that the agent carries itself, until it is closed or the tunnel is left.
+
+        Args:
+            send: Called with each packet that WireGuard sends this way, behind *prefix* in one piece of memory, which
+                is used again when the call returns.
+            prefix: What the agent puts in front of each packet.
+
+        Raises:
+            TunnelError: This device has no such paths, or can have no more.
+        """
+        raise TunnelError(f"this tunnel has no paths through relays ({send!r}, {len(prefix)} bytes)")
+
+    def doorbell(self, rung: Callable[[int, bytes], None]) -> Doorbell:
+        """Endpoints for peers that have no path yet, until it is closed or the tunnel is left.
+
+        Args:
+            rung: Called with a peer's number and a copy of WireGuard's packet for it.
+
+        Raises:
+            TunnelError: This device has none.
+        """
+        raise TunnelError(f"this tunnel cannot wait for a first packet ({rung!r})")
 
     @abstractmethod
     async def observed(self) -> Mapping[PublicKey, PeerStats]:

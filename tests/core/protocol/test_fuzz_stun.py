@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from meshloom.errors import ProtocolError
 from meshloom.protocol import stun
 from meshloom.protocol.ice import AddressDiscovery, IceAgent
-from meshloom.protocol.ice.agent import MAX_REMOTE_CANDIDATES
+from meshloom.protocol.ice.checklist import MAX_PAIRS
 from meshloom.protocol.ice.candidate import parse_candidate
 from meshloom.protocol.signal import Credentials
 from meshloom.protocol.stun import Attribute, Kind
@@ -54,7 +54,7 @@ def test_a_peer_that_knows_the_password_can_do_no_more_than_fail(messages):
     agent.add_remote(parse_candidate("1 1 udp 5 192.0.2.1 51820 typ host"), 0.0)
     now, asked = 0.0, TRANSACTION
     for kind, found, source, right in messages:
-        for data, _ in agent.datagrams():
+        for data, *_ in agent.datagrams():
             if stun.parse(data).kind == Kind.REQUEST:
                 asked = stun.parse(data).transaction
         start = [(Attribute.USERNAME, b"mine:theirs")] if right else []
@@ -62,7 +62,7 @@ def test_a_peer_that_knows_the_password_can_do_no_more_than_fail(messages):
         now += 0.1
         agent.handle_timer(now)
         agent.deadline()
-    assert agent.remote_candidates <= MAX_REMOTE_CANDIDATES
+    assert agent.remote_candidates <= MAX_PAIRS
 
 
 @given(st.lists(st.tuples(kinds, attributes, sources), max_size=20))

@@ -34,6 +34,9 @@ def peer_changes(old: Mapping[PublicKey, TunnelPeer], new: Mapping[PublicKey, Tu
         before = old.get(key)
         if before is peer or before == peer:
             continue
+        if before is not None and before.session != peer.session:
+            yield PeerChange(key, None)
+            before = None
         if before is None:
             yield PeerChange(key, peer, endpoint=peer.endpoint is not None, allowed_ips=True, rest=True)
         else:

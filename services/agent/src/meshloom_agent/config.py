@@ -4,7 +4,7 @@ import attrs
 
 from meshloom.config import key
 
-KINDS = ("tunnel",)
+KINDS = ("tunnel", "transport")
 
 
 @attrs.frozen
@@ -13,4 +13,7 @@ class AgentConfig:
 
     log_level: str = key(default="info", help="debug, info, warning or error.")
     extra_roots: str = key(default="", help="File of certificates (PEM) trusted besides the system's.")
+    proxy: str = key(
+        default="", help="URL of an HTTP proxy to reach relays through; the environment's (HTTPS_PROXY) where empty."
+    )
     socket_group: str = key(default="", help="Group whose members may use the daemon's socket besides root.")

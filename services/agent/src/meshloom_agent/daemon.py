@@ -1,7 +1,7 @@
 """The daemon behind the command line: takes it up and down, and keeps it up."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -24,6 +24,7 @@ from meshloom_agent.management_client import (
     ManagementUnreachable,
     canonical_setup_key,
 )
+from meshloom_agent.relays import NamedTransport
 from meshloom_agent.report import CONNECTED, NEEDS_LOGIN, PeerReport, Report
 
 _log = logging.getLogger(__name__)
@@ -34,11 +35,17 @@ SETTLING = 0.01
 class Daemon:
     """One agent. Enter :meth:`running` before anything else."""
 
-    def __init__(self, files: StateDir, tunnel: Chosen[TunnelContext, Tunnel], extra_roots: bytes = b"") -> None:
+    def __init__(
+        self,
+        files: StateDir,
+        tunnel: Chosen[TunnelContext, Tunnel],
+        extra_roots: bytes = b"",
+        transports: Sequence[NamedTransport] = (),
+    ) -> None:
         self.files = files
         self.report = Report()
         self.settings = files.settings()
-        self._tunnel, self._roots = tunnel, extra_roots
+        self._tunnel, self._roots, self._transports = tunnel, extra_roots, transports
         self._engine: Engine | None = None
         self._scope: anyio.CancelScope | None = None
         self._ended = anyio.Event()
@@ -195,7 +202,14 @@ class Daemon:
     async def _run_once(self) -> None:
         self.report = self.report.renewed(failure=self.failure)
         first, self._first = self._first, None
-        self._engine = Engine(self.files, self.settings, self._tunnel, self.report, self._roots)
+        self._engine = Engine(
+            self.files,
+            self.settings,
+            self._tunnel,
+            self.report,
+            extra_roots=self._roots,
+            transports=self._transports,
+        )
         try:
             await self._engine.run(first)
         finally:

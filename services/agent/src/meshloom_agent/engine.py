@@ -2,10 +2,9 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import anyio
 import attrs
@@ -16,7 +15,7 @@ from meshloom.errors import MeshError, ProtocolError, TunnelError
 from meshloom.model.keys import PrivateKey, PublicKey
 from meshloom.protocol.signal import SignalMessage
 from meshloom.rpc import management_pb2 as pb
-from meshloom.tunnel import PeerStats, Tunnel, TunnelContext, TunnelPeer, TunnelState
+from meshloom.tunnel import PeerStats, Tunnel, TunnelContext, TunnelState
 from meshloom_agent.backoff import Backoff
 from meshloom_agent.channel import parse_url
 from meshloom_agent.facts import system_meta
@@ -24,8 +23,18 @@ from meshloom_agent.files import AgentSettings, StateDir
 from meshloom_agent.handshakes import Handshakes
 from meshloom_agent.management_client import LoginDenied, ManagementClient, ManagementUnreachable
 from meshloom_agent.map_keeper import MapKeeper
-from meshloom_agent.mesh import Mesh
-from meshloom_agent.network import OwnAddress, is_refused, own_address, remote_peers, signal_address, stun_servers
+from meshloom_agent.mesh import Mesh, MeshOptions
+from meshloom_agent.network import (
+    OwnAddress,
+    is_refused,
+    own_address,
+    relays,
+    remote_peers,
+    signal_address,
+    stun_servers,
+)
+from meshloom_agent.paths import Paths
+from meshloom_agent.relays import NamedTransport
 from meshloom_agent.report import CONNECTED, CONNECTING, PeerReport, Report, ServerReport, wall_clock
 from meshloom_agent.signal_client import SignalClient
 from meshloom_linux.watch import host_addresses, network_changes
@@ -53,12 +62,16 @@ class Engine:
         settings: AgentSettings,
         tunnel: Chosen[TunnelContext, Tunnel],
         report: Report,
+        *,
         extra_roots: bytes = b"",
+        transports: Sequence[NamedTransport] = (),
+        options: MeshOptions | None = None,
     ) -> None:
         self._files, self._settings, self._chosen, self._report = files, settings, tunnel, report
         self._key: PrivateKey = files.key()
         self._public = self._key.public
-        self._mesh = Mesh(self._public, os.urandom)
+        self._mesh = Mesh(self._public, os.urandom, options)
+        self._paths = Paths(self._mesh, self._public, transports, self._send_signal, self._apply_soon)
         self._preshared = files.preshared_key()
         self._roots = extra_roots
         self._client = ManagementClient(parse_url(settings.management_url), self._key, extra_roots)
@@ -70,11 +83,9 @@ class Engine:
         self._newest = pb.SyncResponse()
         self._serial = 0
         self._stuns: list[tuple[str, int]] = []
-        self._timer = anyio.Event()
         self._resolve = anyio.Event()
         self._apply = anyio.Event()
         self._stats: Mapping[PublicKey, PeerStats] = {}
-        self._peers_cache: tuple[Mapping[PublicKey, Any], dict[PublicKey, TunnelPeer]] = ({}, {})
 
     async def run(self, first: pb.LoginResponse | None = None) -> None:
         """Be up. *first* is management's answer to a login just made; otherwise the last map or a new login serves."""
@@ -87,10 +98,10 @@ class Engine:
             async with self._chosen.open(context) as self._tunnel, anyio.create_task_group() as tasks:
                 report.kernel = self._tunnel.capabilities.kernel
                 await self._apply_state()
+                self._paths.start(self._tunnel, tasks)
                 await self._refresh_addresses()
-                for task in (self._keep_applied, self._read_port, self._run_timer, self._watch_network):
+                for task in (self._keep_applied, self._watch_network, self._watch_tunnel):
                     tasks.start_soon(task)
-                tasks.start_soon(self._watch_tunnel)
                 tasks.start_soon(self._keeper.run)
                 tasks.start_soon(self._look_at_handshakes)
                 tasks.start_soon(self._keep_resolved)
@@ -196,12 +207,13 @@ class Engine:
             self._stuns = servers
             self._report.stuns = tuple(servers)
             self._resolve.set()
+        self._paths.set_relays(*relays(config))
 
     def _take_peers(self) -> None:
         peers = remote_peers(self._newest.NetworkMap, self._public, ipv6=self._settings.ipv6)
         self._mesh.set_peers(peers, anyio.current_time())
         self._apply.set()  # allowed addresses may be others
-        self._flush()
+        self._paths.flush()
 
     async def _meta(self) -> pb.PeerSystemMeta:
         return await system_meta(self._settings.hostname, ipv6=self._settings.ipv6)
@@ -220,49 +232,23 @@ class Engine:
         self._report.counters.lost["signal"] += self._report.signal.connected and not ready
         self._report.signal.connected, self._report.signal.error = ready, why
         self._mesh.signal_ready(ready, anyio.current_time())
-        self._flush()
+        self._paths.flush()
         self._progress()
 
     def _signal_received(self, message: SignalMessage) -> None:
         self._report.counters.received[message.kind.name.lower()] += 1
         self._mesh.receive_signal(message, anyio.current_time())
-        self._flush()
+        self._paths.flush()
 
     # -- the mesh and the world --------------------------------------------------------------------------------
 
-    def _flush(self) -> None:
-        """After every call of the mesh."""
-        mesh = self._mesh
-        if self._tunnel is not None:
-            for data, destination, _ in mesh.datagrams():
-                self._tunnel.port.send(data, destination)
+    def _send_signal(self, message: SignalMessage) -> None:
         if self._signal is not None:
-            for message in mesh.signals():
-                self._report.counters.sent[message.kind.name.lower()] += 1
-                self._signal.send_soon(message)
-        if mesh.endpoints_changed:
-            mesh.endpoints_changed = False
-            self._apply.set()
-        self._timer.set()
+            self._report.counters.sent[message.kind.name.lower()] += 1
+            self._signal.send_soon(message)
 
-    async def _run_timer(self) -> None:
-        while True:
-            self._timer = anyio.Event()
-            due = self._mesh.deadline()
-            now = anyio.current_time()
-            if due is None or due > now:
-                with anyio.move_on_after(None if due is None else due - now):
-                    await self._timer.wait()
-                    continue
-            self._mesh.handle_timer(anyio.current_time())
-            self._flush()
-
-    async def _read_port(self) -> None:
-        port = self._running.port
-        while True:
-            data, source = await port.receive()
-            self._mesh.receive_datagram(data, source, anyio.current_time())
-            self._flush()
+    def _apply_soon(self) -> None:
+        self._apply.set()
 
     async def _watch_network(self) -> None:
         async with network_changes() as changes:
@@ -271,8 +257,9 @@ class Engine:
 
     async def _refresh_addresses(self) -> None:
         addresses = await host_addresses({self._settings.interface}, self._settings.excluded_interfaces)
-        self._mesh.set_local(addresses, self._running.listen_port, anyio.current_time())
-        self._flush()
+        if self._mesh.set_local(addresses, self._running.listen_port, anyio.current_time()):
+            self._paths.network_changed()
+        self._paths.flush()
 
     async def _keep_resolved(self) -> None:
         """Addresses of the STUN servers, which may have new ones."""
@@ -287,7 +274,7 @@ class Engine:
                     _log.warning("the STUN server %s has no address: %s", host, error)
             if found or not self._stuns:
                 self._mesh.set_servers(found, anyio.current_time())
-                self._flush()
+                self._paths.flush()
             with anyio.move_on_after(RESOLVE_EVERY if found else 5.0):
                 await self._resolve.wait()
 
@@ -314,7 +301,7 @@ class Engine:
             self._settings.port,
             self._own.addresses,
             self._settings.mtu or self._own.mtu or DEFAULT_MTU,
-            self._tunnel_peers(),
+            self._paths.tunnel_peers(self._preshared),
         )
         try:
             await self._running.apply(state)
@@ -325,22 +312,6 @@ class Engine:
             self._settings = attrs.evolve(self._settings, port=0)
             await self._running.apply(attrs.evolve(state, listen_port=0))
         self._report.listen_port = self._running.listen_port
-
-    def _tunnel_peers(self) -> dict[PublicKey, TunnelPeer]:
-        """What did not change stays the same object, so that the difference is found at a glance."""
-        old = self._peers_cache[1]
-        made: dict[PublicKey, TunnelPeer] = {}
-        for key, wanted in self._mesh.endpoints.items():
-            endpoint = wanted if isinstance(wanted, tuple) else None
-            remote = self._mesh.peers[key]
-            before = old.get(key)
-            if before is not None and before.endpoint == endpoint and self._peers_cache[0].get(key) is remote:
-                made[key] = before
-            else:
-                keepalive = KEEPALIVE if endpoint else None
-                made[key] = TunnelPeer(frozenset(remote.allowed_ips), endpoint, keepalive, self._preshared)
-        self._peers_cache = (dict(self._mesh.peers), made)
-        return made
 
     async def _watch_tunnel(self) -> None:
         raise TunnelError(await self._running.wait_lost())
@@ -353,7 +324,7 @@ class Engine:
                 now = anyio.current_time()
                 self._mesh.set_handshakes(self._handshakes.observe(self._stats, datetime.now(UTC), now), now)
                 self._report.counters.handshakes += self._handshakes.new
-                self._flush()
+                self._paths.flush()
 
     # -- for people --------------------------------------------------------------------------------------------
 

@@ -1,8 +1,11 @@
 """The daemon's process."""
 
 import logging
+import os
 import signal
 import ssl
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import anyio
@@ -10,10 +13,14 @@ import anyio
 from meshloom.errors import ConfigError
 from meshloom.notify import tell_ready
 from meshloom.service import read_setup
+from meshloom.transport import TransportContext
 from meshloom_agent.config import KINDS, AgentConfig
 from meshloom_agent.container import AgentContainer
 from meshloom_agent.daemon_service import open_socket
 from meshloom_agent.files import StateDir
+from meshloom_agent.relays import NamedTransport
+
+_log = logging.getLogger(__name__)
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -35,12 +42,21 @@ def run_daemon(
     except OSError as error:
         raise ConfigError(f"--log-file {log_file}: cannot be written: {error.strerror}") from error
     files = StateDir(state_dir)
-    container = AgentContainer(
-        files=files, tunnel=setup.chosen["tunnel"], extra_roots=_certificates(setup.config.extra_roots)
-    )
+    roots = _certificates(setup.config.extra_roots)
 
     async def run() -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with AsyncExitStack() as opened:
+            signals = opened.enter_context(anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
+            context = TransportContext(extra_roots=roots, proxy=proxy(setup.config.proxy))
+            transports = [
+                NamedTransport(each.backend.name, await opened.enter_async_context(each.open(context)))
+                for each in setup.several["transport"]
+            ]
+            if not transports:
+                _log.warning("no transport can run here: relays cannot be used, see `meshloom plugins`")
+            container = AgentContainer(
+                files=files, tunnel=setup.chosen["tunnel"], extra_roots=roots, transports=transports
+            )
             daemon = container.daemon()
             async with daemon.running(), open_socket(daemon, socket, setup.config.socket_group):
                 tell_ready()
@@ -49,6 +65,12 @@ def run_daemon(
 
     with files.held():
         anyio.run(run)  # not on uvloop: pyroute2 needs a loop that opens netlink sockets
+
+
+def proxy(configured: str, environment: Mapping[str, str] = os.environ) -> str:
+    """The HTTP proxy for relays: as configured, else as the environment says; empty for none."""
+    names = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+    return configured or next((environment[name] for name in names if environment.get(name)), "")
 
 
 def _certificates(file: str) -> bytes:

@@ -7,6 +7,7 @@ import attrs
 
 from meshloom.errors import ProtocolError
 from meshloom.model.keys import PublicKey
+from meshloom.protocol.relay import join_token
 from meshloom.rpc import management_pb2 as pb
 from meshloom.tunnel import IPInterface
 from meshloom_agent.channel import ServerAddress
@@ -81,6 +82,17 @@ def _is_name(host: str) -> bool:
     except UnicodeError:
         return False
     return True
+
+
+def relays(config: pb.NetbirdConfig) -> tuple[list[str], bytes]:
+    """URLs of the relays, best first, and the token that they accept; empty where there are none."""
+    if not config.HasField("relay") or not config.relay.urls:
+        return [], b""
+    try:
+        return list(config.relay.urls), join_token(config.relay.tokenPayload, config.relay.tokenSignature)
+    except ProtocolError as error:
+        _log.error("management's relays are not used: %s", error)
+        return [], b""
 
 
 def is_refused(old: pb.NetworkMap | None, new: pb.NetworkMap, serial: int) -> str:

@@ -2,7 +2,7 @@
 
 import contextlib
 import fcntl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
@@ -11,9 +11,20 @@ import anyio
 
 from meshloom.errors import TunnelError
 from meshloom.model.keys import PublicKey
-from meshloom.tunnel import PeerStats, SharedPort, Tunnel, TunnelCapabilities, TunnelContext, TunnelState
+from meshloom.tunnel import (
+    Carrier,
+    Doorbell,
+    PeerStats,
+    SharedPort,
+    Tunnel,
+    TunnelCapabilities,
+    TunnelContext,
+    TunnelState,
+)
 from meshloom_linux.difference import PeerChange, peer_changes
+from meshloom_linux.doorbell import LoopbackDoorbell
 from meshloom_linux.links import configure_link, link_kind
+from meshloom_linux.loopback import Loopback
 from meshloom_linux.shared_port import RawSharedPort
 from meshloom_tunnel_wireguard_go import Options
 from meshloom_tunnel_wireguard_go.program import SOCKETS, Program, running, start
@@ -28,6 +39,8 @@ class WireguardGoTunnel(Tunnel):
         self.port: SharedPort = port
         self._raw_port, self._program, self._fwmark = port, program, fwmark
         self._left = left
+        self._loopback = Loopback()
+        self._doorbells: list[LoopbackDoorbell] = []
         self._applied: TunnelState | None = None
         self._listen_port = 0
 
@@ -58,7 +71,28 @@ class WireguardGoTunnel(Tunnel):
             device, _ = parse_get(await self._program.ask(b"get=1\n\n"))
             self._listen_port = int(device.get("listen_port", 0))
             self._raw_port.use(self._listen_port)
+            self._loopback.use(self._listen_port)
+            for each in self._doorbells:
+                each.use(self._listen_port)
         self._applied = state
+
+    def carry(self, send: Callable[[memoryview], object], prefix: bytes = b"") -> Carrier:
+        """A loopback socket that WireGuard takes for the peer."""
+        return self._loopback.carry(send, prefix)
+
+    def doorbell(self, rung: Callable[[int, bytes], None]) -> Doorbell:
+        """Loopback addresses that WireGuard takes for peers."""
+        made = LoopbackDoorbell(rung)
+        made.use(self._listen_port)
+        self._doorbells.append(made)
+        return made
+
+    def close(self) -> None:
+        """End everything beside the program."""
+        self._raw_port.close()
+        self._loopback.close()
+        for each in self._doorbells:
+            each.close()
 
     async def observed(self) -> Mapping[PublicKey, PeerStats]:
         """What the program says of its peers."""
@@ -84,12 +118,12 @@ async def open_wireguard_go(options: Options, context: TunnelContext) -> AsyncIt
                 )
             program = await start(options.program, context.interface)
         left = frozenset(parse_get(await program.ask(b"get=1\n\n"))[1])
-        port = RawSharedPort(context.fwmark)
+        tunnel = WireguardGoTunnel(program, RawSharedPort(context.fwmark), context.fwmark, left)
         try:
-            yield WireguardGoTunnel(program, port, context.fwmark, left)
+            yield tunnel
         finally:
             with anyio.CancelScope(shield=True):
-                port.close()
+                tunnel.close()
                 await program.end()
                 program.close()
 

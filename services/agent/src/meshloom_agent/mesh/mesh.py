@@ -52,6 +52,8 @@ class Mesh:
         self.relays: dict[PublicKey, RelayUse] = {}
         """The relayed paths that shall be open; whether they are is told by ``relay_opened`` and ``relay_lost``."""
         self.relays_changed = False
+        """Also where a path began or ceased to be a direct one."""
+        self._direct: dict[PublicKey, Address] = {}
         self._home: HomeRelay | None = None
         self._own, self._entropy = own, entropy
         self._connections: dict[PublicKey, PeerConnection] = {}
@@ -80,6 +82,7 @@ class Mesh:
             del self._by_ufrag[connection.ufrag.encode()]
             self._by_token = {token: each for token, each in self._by_token.items() if each is not connection}
             self.endpoints.pop(gone, None)
+            self._direct.pop(gone, None)
             self.relays_changed |= self.relays.pop(gone, None) is not None
             self._planned.pop(gone, None)
             self.endpoints_changed = True
@@ -104,15 +107,16 @@ class Mesh:
             self._allocations = dict(allocations)
             self._new_candidates(now, moved=False)
 
-    def set_local(self, addresses: Sequence[str], listen_port: int, now: float) -> None:
-        """Addresses of this host's interfaces, best first, and WireGuard's port."""
+    def set_local(self, addresses: Sequence[str], listen_port: int, now: float) -> bool:
+        """Addresses of this host's interfaces, best first, and WireGuard's port; whether others were known before."""
         if list(addresses) == self._addresses and listen_port == self._listen_port:
-            return
+            return False
         moved = bool(self._listen_port)
         self._addresses, self._listen_port = list(addresses), listen_port
         if moved:
             self._discovery.ask_again(now)
         self._new_candidates(now, moved=moved)
+        return moved
 
     def signal_ready(self, ready: bool, now: float) -> None:
         """Whether messages can be sent and received."""
@@ -218,8 +222,7 @@ class Mesh:
 
     def direct_address(self, peer: PublicKey) -> Address | None:
         """Where the peer is while the direct path to it is in use."""
-        connection = self._connections.get(peer)
-        return connection.direct_address if connection is not None else None
+        return self._direct.get(peer)
 
     @property
     def connected(self) -> int:
@@ -271,6 +274,13 @@ class Mesh:
                 del self.relays[key]
             else:
                 self.relays[key] = connection.relay
+        direct = connection.direct_address
+        if direct != self._direct.get(key):
+            self.relays_changed = True
+            if direct is None:
+                del self._direct[key]
+            else:
+                self._direct[key] = direct
         due = connection.deadline()
         if due is None:
             self._planned.pop(key, None)

@@ -51,6 +51,8 @@ class RelayPlan:
         self.links: dict[str, bytes | None] = {}
         """URLs to be connected to, each with a hint where it is."""
         self._links: dict[str, _Link] = {}
+        self.changed = False
+        """Whether anything happened since this was last set to False."""
         self._servers: list[str] = []
         self._tried = 0
         self._next_try: float | None = None
@@ -172,6 +174,7 @@ class RelayPlan:
 
     def _settle(self, now: float) -> None:
         """Make links and open paths what they should be."""
+        self.changed = True
         needed: dict[str, bytes | None] = {self._link_for(use): use.ip for use in self._wanted.values()}
         for url in self._home_candidates():
             needed[url] = None
@@ -206,8 +209,10 @@ class RelayPlan:
             self._news.append(PathNews(peer, reason))
 
 
-def exchange(mesh: Mesh, plan: RelayPlan, now: float) -> None:
-    """After every call of either: each hears what the other wants and has."""
+def exchange(mesh: Mesh, plan: RelayPlan, now: float) -> bool:
+    """After every call of either: each hears what the other wants and has. Whether anything was to be heard."""
+    if not (mesh.relays_changed or plan.changed):
+        return False
     while True:
         if mesh.relays_changed:
             mesh.relays_changed = False
@@ -220,4 +225,5 @@ def exchange(mesh: Mesh, plan: RelayPlan, now: float) -> None:
             else:
                 mesh.relay_lost(each.peer, each.lost, now)
         if not news and not mesh.relays_changed:
-            return
+            plan.changed = False
+            return True

@@ -1,0 +1,179 @@
+"""Between the mesh, which is pure, and the world: WireGuard's port, relays, signal, time."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import anyio
+from anyio.abc import TaskGroup
+
+from meshloom.model.keys import PresharedKey, PublicKey
+from meshloom.protocol.relay import RelayPeerID
+from meshloom.protocol.signal import SignalMessage
+from meshloom.tunnel import Address, Tunnel, TunnelPeer
+from meshloom_agent.mesh import Endpoint, Mesh, RelayPlan, RemotePeer, Way, exchange
+from meshloom_agent.relays import NamedTransport, RelayedPath, RelayLinks
+
+KEEPALIVE = timedelta(seconds=25)
+
+
+class Paths:
+    """Call :meth:`flush` after every call of ``mesh`` or ``plan``; enter :meth:`start` with the tunnel.
+
+    Args:
+        send: Sends a message by signal.
+        apply: Called when ``tunnel_peers`` has changed.
+    """
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        own: PublicKey,
+        transports: Sequence[NamedTransport],
+        send: Callable[[SignalMessage], None],
+        apply: Callable[[], None],
+    ) -> None:
+        self.mesh, self.plan = mesh, RelayPlan()
+        self.links = RelayLinks(
+            self.plan,
+            own,
+            transports,
+            token=lambda: self._token,
+            packets=self._relayed_packet,
+            changed=self._links_changed,
+        )
+        self._send, self._apply = send, apply
+        self._tunnel: Tunnel | None = None
+        self._token = b""
+        self._links_news = False
+        self._relayed: dict[RelayPeerID, RelayedPath] = {}
+        self._timer = anyio.Event()
+        self._made: dict[PublicKey, tuple[RemotePeer, Endpoint | None, int, TunnelPeer]] = {}
+
+    def start(self, tunnel: Tunnel, tasks: TaskGroup) -> None:
+        """From now on there is a tunnel; the tasks end with their group."""
+        self._tunnel = tunnel
+        for task in (self._run_timers, self._read_port, self.links.run):
+            tasks.start_soon(task)
+
+    def close(self) -> None:
+        """The tunnel is about to go."""
+        for path in self._relayed.values():
+            path.close()
+        self._relayed.clear()
+
+    def set_relays(self, urls: Sequence[str], token: bytes) -> None:
+        """What management says of relays; a new token is for the next connection."""
+        self._token = token
+        self.plan.set_servers(urls if token else [], anyio.current_time())
+        self.flush()
+
+    def network_changed(self) -> None:
+        """Addresses of this host are others: connections may be dead without a word."""
+        self.links.renew()
+
+    # -- after every call of the mesh --------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Send what is to be sent, and have what is to be there."""
+        mesh, now = self.mesh, anyio.current_time()
+        if exchange(mesh, self.plan, now) or self._links_news:
+            self._links_news = False
+            self.links.settle()
+            self._settle_relayed()
+        if self._tunnel is not None:
+            for data, destination, via in mesh.datagrams():
+                if via is None:
+                    self._tunnel.port.send(data, destination)
+        for message in mesh.signals():
+            self._send(message)
+        if mesh.endpoints_changed:
+            mesh.endpoints_changed = False
+            self._apply()
+        self._timer.set()
+
+    def tunnel_peers(self, preshared: PresharedKey | None) -> dict[PublicKey, TunnelPeer]:
+        """What WireGuard shall have. What did not change stays the same object: the difference is found at a glance."""
+        before, self._made = self._made, {}
+        for key, endpoint in self.mesh.endpoints.items():
+            remote, session = self.mesh.peers[key], self.mesh.session(key)
+            old = before.get(key)
+            if old is not None and old[0] is remote and old[1:3] == (endpoint, session):
+                self._made[key] = old
+                continue
+            made = TunnelPeer(
+                frozenset(remote.allowed_ips),
+                self._address(key, endpoint),
+                KEEPALIVE if endpoint else None,
+                preshared,
+                session,
+            )
+            self._made[key] = remote, endpoint, session, made
+        return {key: made for key, (*_, made) in self._made.items()}
+
+    # -- relays ---------------------------------------------------------------------------------------------
+
+    def _address(self, peer: PublicKey, endpoint: Endpoint | None) -> Address | None:
+        if endpoint is Way.RELAYED:
+            return self._relayed_path(self.links.id_of(peer)).endpoint
+        return endpoint if isinstance(endpoint, tuple) else None
+
+    def _relayed_path(self, peer: RelayPeerID) -> RelayedPath:
+        path = self._relayed.get(peer)
+        if path is None:
+            if self._tunnel is None:
+                raise RuntimeError("a relayed path needs a tunnel")
+            path = self._relayed[peer] = RelayedPath(self._tunnel, peer)
+        return path
+
+    def _settle_relayed(self) -> None:
+        """Each relayed path has the connection that reaches its peer now."""
+        if self._tunnel is None:
+            return
+        mesh, wanted = self.mesh, set()
+        for peer in mesh.relays:
+            id = self.links.id_of(peer)
+            wanted.add(id)
+            path = self._relayed_path(id)
+            url = self.plan.link_of(peer)
+            session = self.links.session(url)
+            path.connection = session.connection if session is not None else None
+            path.redirect = mesh.direct_address(peer)
+            if path.too_long and url is not None:
+                path.too_long = False
+                self.links.avoid_transport(url)
+        for id in self._relayed.keys() - wanted:
+            self._relayed.pop(id).close()
+
+    def _links_changed(self) -> None:
+        self._links_news = True
+        self.flush()
+
+    def _relayed_packet(self, peer: RelayPeerID, payload: bytes | memoryview) -> None:
+        path = self._relayed.get(peer)
+        if path is not None:
+            path.deliver(payload)
+
+    # -- tasks -------------------------------------------------------------------------------------------------
+
+    async def _run_timers(self) -> None:
+        while True:
+            self._timer = anyio.Event()
+            times = [time for time in (self.mesh.deadline(), self.plan.deadline()) if time is not None]
+            now = anyio.current_time()
+            if not times or min(times) > now:
+                with anyio.move_on_after(min(times) - now if times else None):
+                    await self._timer.wait()
+                    continue
+            now = anyio.current_time()
+            self.mesh.handle_timer(now)
+            self.plan.handle_timer(now)
+            self.flush()
+
+    async def _read_port(self) -> None:
+        if self._tunnel is None:
+            return
+        port = self._tunnel.port
+        while True:
+            data, source = await port.receive()
+            self.mesh.receive_datagram(data, source, anyio.current_time())
+            self.flush()

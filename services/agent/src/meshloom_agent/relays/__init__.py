@@ -1,0 +1,6 @@
+"""Relays as the agent uses them: connections that are kept, and WireGuard's packets through them."""
+
+from meshloom_agent.relays.links import NamedTransport, RelayLinks
+from meshloom_agent.relays.relayed import RelayedPath
+
+__all__ = ["NamedTransport", "RelayLinks", "RelayedPath"]

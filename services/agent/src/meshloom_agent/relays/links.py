@@ -1,0 +1,297 @@
+"""The connections that a relay plan asks for, kept over whatever transport gets through."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from ipaddress import ip_address
+
+import anyio
+import attrs
+from anyio.abc import TaskGroup
+
+from meshloom.errors import ProtocolError, TransportError
+from meshloom.model.keys import PublicKey
+from meshloom.protocol.relay import RelayPeerID, relay_peer_id
+from meshloom.transport import RelayAddress, Transport
+from meshloom_agent.backoff import Backoff
+from meshloom_agent.mesh import RelayPlan
+from meshloom_agent.relays.session import Packets, Session
+
+_log = logging.getLogger(__name__)
+
+CONNECT_WITHIN = 30.0
+FIRST_RETRY, LONGEST_RETRY = 0.2, 30.0
+AVOID_FIRST, AVOID_LONGEST = 600.0, 3600.0
+"""Seconds for which a transport is not used that a packet was too long for; doubled each time."""
+
+
+@attrs.frozen
+class NamedTransport:
+    """An opened transport under its backend's name."""
+
+    name: str
+    transport: Transport
+
+
+@attrs.define
+class _Avoided:
+    until: float = 0.0
+    wait: float = AVOID_FIRST
+
+
+class RelayLink:
+    """One relay, connected to until cancelled; run :meth:`run`."""
+
+    def __init__(self, links: "RelayLinks", url: str, ip: bytes | None) -> None:
+        self.url = url
+        self.session: Session | None = None
+        self.error = ""
+        self._links = links
+        self._ip = str(ip_address(ip)) if ip else ""
+        self._avoided: dict[str, _Avoided] = {}
+        self._renew = anyio.Event()
+
+    async def run(self) -> None:
+        """Connect, and again when the connection is lost."""
+        backoff = Backoff(first=FIRST_RETRY, longest=LONGEST_RETRY)
+        try:
+            while True:
+                self._renew = anyio.Event()
+                try:
+                    with anyio.fail_after(CONNECT_WITHIN):
+                        await self._replace()
+                    backoff.reset()
+                    await self._keep()
+                except TimeoutError:
+                    self._failed("it does not answer")
+                except (TransportError, ProtocolError) as error:
+                    self._failed(str(error))
+                if not self._renew.is_set():
+                    with anyio.move_on_after(backoff.next()):
+                        await self._renew.wait()
+        finally:
+            if self.session is not None:
+                self.session.end()
+
+    def renew(self) -> None:
+        """The network has changed: connect anew; what stands is kept until the new connection does."""
+        self._renew.set()
+
+    def avoid_current(self) -> None:
+        """A packet was too long for the transport in use: use others for a while, if there are any."""
+        session = self.session
+        if session is None or session.connection is None or len(self._links.transports) < 2:
+            return
+        avoided = self._avoided.setdefault(session.connection.transport, _Avoided())
+        avoided.until = anyio.current_time() + avoided.wait
+        avoided.wait = min(2 * avoided.wait, AVOID_LONGEST)
+        _log.info("relay %s: packets are too long for %s", self.url, session.connection.transport)
+        self.renew()
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    async def _replace(self) -> None:
+        """A new session in place of the old one."""
+        address = RelayAddress.parse(self.url, self._ip)
+        session = await self._first_of(address)
+        try:
+            await session.run(until_accepted=True)
+        except BaseException:
+            session.end()
+            raise
+        if session.home is None:
+            raise TransportError(f"the relay {self.url} refuses: {session.lost}")
+        old, self.session, self.error = self.session, session, ""
+        transport = session.connection.transport if session.connection is not None else ""
+        _log.info("relay %s is connected, over %s", self.url, transport)
+        self._links.came_up(self.url, session)
+        if old is not None:
+            old.end()
+
+    async def _keep(self) -> None:
+        """Until the session is over, or is to be replaced."""
+        session = self.session
+        if session is None:
+            return
+        async with anyio.create_task_group() as tasks:
+
+            async def stop_when_renewed() -> None:
+                await self._renew.wait()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(stop_when_renewed)
+            await session.run()
+            tasks.cancel_scope.cancel()
+        if session.lost:
+            self._failed(session.lost)
+
+    def _failed(self, reason: str) -> None:
+        self.error = reason
+        if self.session is not None and not self.session.lost and not self._renew.is_set():
+            return  # only the attempt to replace it has failed
+        _log.info("relay %s is not connected: %s", self.url, reason)
+        if self.session is not None:
+            self.session.end()
+            self.session = None
+        self._links.went_down(self.url, reason)
+
+    async def _first_of(self, address: RelayAddress) -> Session:
+        """The first transport that connects; the others are given up."""
+        now = anyio.current_time()
+        usable = [
+            each
+            for each in self._links.transports
+            if each.name not in self._avoided or self._avoided[each.name].until <= now
+        ]
+        won: list[Session] = []
+        errors: list[str] = []
+
+        async def attempt(each: NamedTransport, tasks: TaskGroup) -> None:
+            session = self._links.new_session(self.url)
+            try:
+                connection = await each.transport.connect(address, session)
+            except TransportError as error:
+                errors.append(f"{each.name}: {error}")
+                return
+            if won:
+                connection.close()
+                return
+            won.append(session)
+            session.begin(connection, self._links.id, self._links.token())
+            tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            for each in usable or self._links.transports:
+                tasks.start_soon(attempt, each, tasks)
+        if not won:
+            raise TransportError("; ".join(errors) or "there is no transport")
+        return won[0]
+
+
+class RelayLinks:
+    """All of them. Run :meth:`run`; call :meth:`settle` after every change of the plan.
+
+    Args:
+        token: What the relays accept now.
+        packets: Gets every packet of a peer.
+        changed: Called after the plan was told something.
+    """
+
+    def __init__(
+        self,
+        plan: RelayPlan,
+        own: PublicKey,
+        transports: Sequence[NamedTransport],
+        *,
+        token: Callable[[], bytes],
+        packets: Packets,
+        changed: Callable[[], None],
+    ) -> None:
+        self.transports, self.token = tuple(transports), token
+        self.id = relay_peer_id(own)
+        self._plan, self._packets, self._changed = plan, packets, changed
+        self._links: dict[str, tuple[RelayLink, anyio.CancelScope]] = {}
+        self._asked: dict[str, set[RelayPeerID]] = {}
+        self._keys: dict[RelayPeerID, PublicKey] = {}
+        self._ids: dict[PublicKey, RelayPeerID] = {}
+        self._tasks: TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Keep them until cancelled."""
+        async with anyio.create_task_group() as self._tasks:
+            self.settle()
+            await anyio.sleep_forever()
+
+    def id_of(self, peer: PublicKey) -> RelayPeerID:
+        """How relays call a peer."""
+        id = self._ids.get(peer)
+        if id is None:
+            id = self._ids[peer] = relay_peer_id(peer)
+            self._keys[id] = peer
+        return id
+
+    def forget(self, peers: set[PublicKey]) -> None:
+        """These are no longer in the map."""
+        for peer in peers:
+            if (id := self._ids.pop(peer, None)) is not None:
+                del self._keys[id]
+
+    def settle(self) -> None:
+        """Have the connections and watch the peers that the plan asks for."""
+        if self._tasks is None:
+            return
+        for url in self._links.keys() - self._plan.links.keys():
+            _, scope = self._links.pop(url)
+            self._asked.pop(url, None)
+            scope.cancel()
+        for url, ip in self._plan.links.items():
+            if url not in self._links:
+                link, scope = RelayLink(self, url, ip), anyio.CancelScope()
+                self._links[url] = link, scope
+                self._tasks.start_soon(self._run_link, link, scope)
+        for url, peers in self._plan.subscriptions().items():
+            self._ask(url, {self.id_of(peer) for peer in peers})
+
+    def renew(self) -> None:
+        """The network has changed."""
+        for link, _ in self._links.values():
+            link.renew()
+
+    def session(self, url: str | None) -> Session | None:
+        """The session on a relay, while there is one."""
+        found = self._links.get(url) if url is not None else None
+        return found[0].session if found is not None else None
+
+    def avoid_transport(self, url: str) -> None:
+        """A packet was too long for the transport that reaches that relay."""
+        if (found := self._links.get(url)) is not None:
+            found[0].avoid_current()
+
+    @property
+    def errors(self) -> Mapping[str, str]:
+        """Why relays are not connected to; empty for those that are."""
+        return {url: link.error for url, (link, _) in self._links.items()}
+
+    # -- what the links call -----------------------------------------------------------------------------------
+
+    def new_session(self, url: str) -> Session:
+        """A session that tells us what becomes of peers."""
+        return Session(self._packets, partial(self._peer_changed, url))
+
+    def came_up(self, url: str, session: Session) -> None:
+        """A relay has accepted us."""
+        if session.home is not None:
+            self._asked.pop(url, None)
+            self._plan.link_up(url, session.home, anyio.current_time())
+            self._changed()
+
+    def went_down(self, url: str, reason: str) -> None:
+        """A relay is not connected to."""
+        self._plan.link_down(url, f"{url}: {reason}", anyio.current_time())
+        self._changed()
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    async def _run_link(self, link: RelayLink, scope: anyio.CancelScope) -> None:
+        with scope:
+            await link.run()
+
+    def _peer_changed(self, url: str, peer: RelayPeerID, online: bool) -> None:
+        key = self._keys.get(peer)
+        if not online:
+            self._asked.get(url, set()).discard(peer)
+        if key is not None:
+            (self._plan.peer_online if online else self._plan.peer_offline)(url, key, anyio.current_time())
+            self._changed()
+
+    def _ask(self, url: str, wanted: set[RelayPeerID]) -> None:
+        session = self.session(url)
+        if session is None:
+            return
+        asked = self._asked.setdefault(url, set())
+        if gone := asked - wanted:
+            asked -= gone
+            session.forget(gone)
+        if new := wanted - asked:
+            asked |= new
+            session.ask(new)

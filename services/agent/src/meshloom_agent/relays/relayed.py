@@ -1,0 +1,50 @@
+"""One peer's packets through a relay, both ways; what happens here happens for every packet."""
+
+from meshloom.protocol.relay import RelayPeerID, packet_head
+from meshloom.transport import Connection
+from meshloom.tunnel import Address, Carrier, Tunnel
+
+
+class RelayedPath:
+    """Between WireGuard and whichever connection reaches the peer now.
+
+    Attributes:
+        connection: None while no relay reaches the peer; its packets are lost then.
+        redirect: The peer's address while the direct path is in use: what still comes this way is WireGuard's to have,
+            but must not make it send this way again.
+    """
+
+    def __init__(self, tunnel: Tunnel, peer: RelayPeerID) -> None:
+        self.connection: Connection | None = None
+        self.redirect: Address | None = None
+        self.too_long = False
+        """Whether a packet was longer than the connection carries."""
+        self._tunnel, self._head = tunnel, packet_head(peer)
+        self._carrier: Carrier | None = None
+
+    @property
+    def endpoint(self) -> Address:
+        """What WireGuard is told."""
+        return self._opened().endpoint
+
+    def deliver(self, payload: bytes | memoryview) -> None:
+        """A packet of the peer."""
+        (self._carrier or self._opened()).deliver(payload, self.redirect)
+
+    def send(self, message: memoryview) -> None:
+        """A packet for the peer, its head in front."""
+        connection = self.connection
+        if connection is not None and not connection.send(message):
+            self.too_long |= len(message) > connection.max_message_size
+
+    def close(self) -> None:
+        """No more packets."""
+        self.connection = None
+        if self._carrier is not None:
+            self._carrier.close()
+            self._carrier = None
+
+    def _opened(self) -> Carrier:
+        if self._carrier is None:
+            self._carrier = self._tunnel.carry(self.send, self._head)
+        return self._carrier
