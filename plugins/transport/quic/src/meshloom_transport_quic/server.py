@@ -1,0 +1,244 @@
+"""Serving on one UDP port: which connection a datagram belongs to, and what is done with those that belong to none."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Iterable
+
+import anyio
+from aioquic._buffer import Buffer
+from aioquic.quic.packet import (
+    QuicHeader,
+    QuicPacketType,
+    encode_quic_retry,
+    encode_quic_version_negotiation,
+    pull_quic_header,
+)
+from aioquic.quic.retry import QuicRetryTokenHandler
+
+from meshloom.errors import TransportError
+from meshloom.log import BACKEND
+from meshloom.transport import Accept, Connection, Receiver
+from meshloom_transport_quic import Options
+from meshloom_transport_quic.certificates import Shown
+from meshloom_transport_quic.library import CONNECTION_ID, RESET_TOKEN, Quic
+from meshloom_transport_quic.link import DRAIN, Endpoint, Link
+from meshloom_transport_quic.sockets import Address, Port
+
+logger = logging.getLogger(__name__)
+
+SMALLEST_INITIAL = 1200
+"""Bytes of the smallest datagram that may begin a connection (RFC 9000 section 14.1)."""
+RETRY_FROM = 64
+"""Half-open connections from which on a client must prove its address first (RFC 9000 section 8.1.2)."""
+HALF_OPEN = 1024
+"""Half-open connections at most; who comes on top is not heard."""
+HANDSHAKE = 10.0
+"""Seconds for a handshake."""
+RESETS = 100
+"""Stateless resets a second at most."""
+
+
+class Server(Endpoint):
+    """The connections of one port."""
+
+    def __init__(self, listening: socket.socket, shown: Shown, accept: Accept, options: Options) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.links: set[Link] = set()
+        self.half_open: dict[Link, float] = {}
+        self._shown, self._accept, self._options = shown, accept, options
+        self._routes: dict[bytes, Link] = {}
+        self._identifiers: dict[Link, set[bytes]] = {}
+        self._touched: set[Link] = set()
+        self._is_flush_due = False
+        self._retry = QuicRetryTokenHandler()
+        self._resets, self._resets_since = 0, 0.0
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._is_closing = False
+        self._emptied = asyncio.Event()
+        self._versions = shown.current().supported_versions
+        self._port = Port(listening, self._received, self._flush, self._failed, self._too_large)
+
+    async def close(self) -> None:
+        """Close all connections and leave the socket."""
+        self._is_closing = True
+        for link in list(self.links):
+            link.close()
+        with anyio.move_on_after(DRAIN + 1, shield=True):
+            if self.links:
+                self._emptied.clear()
+                await self._emptied.wait()
+        for link in list(self.links):
+            link.abandon()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._port.close()
+
+    def touch(self, link: Link) -> None:
+        """See :meth:`Endpoint.touch`."""
+        self._touched.add(link)
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self.loop.call_soon(self._flush)
+
+    def transmit(self, datagrams: Iterable[tuple[bytes, Address]]) -> None:
+        """See :meth:`Endpoint.transmit`."""
+        for data, address in datagrams:
+            self._port.send(data, address)
+
+    def route(self, identifier: bytes, link: Link | None) -> None:
+        """See :meth:`Endpoint.route`."""
+        if link is not None:
+            self._routes[identifier] = link
+            self._identifiers[link].add(identifier)
+        elif (owner := self._routes.pop(identifier, None)) is not None:
+            self._identifiers[owner].discard(identifier)
+
+    def forget(self, link: Link) -> None:
+        """See :meth:`Endpoint.forget`."""
+        for identifier in self._identifiers.pop(link, ()):
+            del self._routes[identifier]
+        self.half_open.pop(link, None)
+        self.links.discard(link)
+        self._touched.discard(link)
+        if not self.links:
+            self._emptied.set()
+
+    def _received(self, data: bytes, address: Address, now: float) -> None:
+        if data and not data[0] & 0x80:
+            link = self._routes.get(data[1 : 1 + CONNECTION_ID])
+            if link is None:
+                self._reset(data, address, now)
+            else:
+                link.receive(data, address, now)
+            return
+        try:
+            header = pull_quic_header(Buffer(data=data), host_cid_length=CONNECTION_ID)
+        except ValueError:
+            return
+        link = self._routes.get(header.destination_cid)
+        if link is None:
+            link = self._begin(header, len(data), address, now)
+        if link is not None:
+            link.receive(data, address, now)
+            if not link.quic.has_begun:
+                link.abandon()
+
+    def _begin(self, header: QuicHeader, size: int, address: Address, now: float) -> Link | None:
+        """A new connection, if the packet asks for one in a way that may be answered."""
+        if size < SMALLEST_INITIAL or header.version is None or self._is_closing:
+            return None
+        if header.version not in self._versions:
+            if header.packet_type is not QuicPacketType.VERSION_NEGOTIATION:
+                self._port.send(
+                    encode_quic_version_negotiation(
+                        source_cid=header.destination_cid,
+                        destination_cid=header.source_cid,
+                        supported_versions=self._versions,
+                    ),
+                    address,
+                )
+            return None
+        if header.packet_type is not QuicPacketType.INITIAL or len(self.half_open) >= HALF_OPEN:
+            return None
+        original, retried = header.destination_cid, None
+        proven = self._proven(header, address, now)
+        if proven is not None:
+            original, retried = proven, header.destination_cid
+        elif len(self.half_open) >= RETRY_FROM:
+            self._ask_again(header, address, now)
+            return None
+        return self._open(header.destination_cid, original, retried, address, now)
+
+    def _open(
+        self, identifier: bytes, original: bytes, retried: bytes | None, address: Address, now: float
+    ) -> Link | None:
+        try:
+            configuration = self._shown.current()
+        except TransportError as error:
+            logger.error("%s", error, extra={BACKEND: "quic"})  # noqa: TRY400 - the error says all
+            return None
+        quic = Quic(configuration, original=original, retried=retried, reset_token=self._shown.reset_token)
+        link = Link(quic, self, self._accepted, address, is_client=False, options=self._options)
+        self.links.add(link)
+        self._identifiers[link] = set()
+        self.half_open[link] = now + HANDSHAKE
+        self.route(identifier, link)
+        self.route(quic.host_cid, link)
+        if self._sweeper is None:
+            self._sweeper = self.loop.call_at(now + HANDSHAKE, self._sweep)
+        return link
+
+    def _accepted(self, connection: Connection) -> Receiver | None:
+        if isinstance(connection, Link):
+            self.half_open.pop(connection, None)
+        return self._accept(connection)
+
+    def _proven(self, header: QuicHeader, address: Address, now: float) -> bytes | None:
+        """The connection identifier of before a retry, if the packet brings back our token."""
+        if not header.token:
+            return None
+        try:
+            return self._retry.validate_token(
+                address=address, destination_cid=header.destination_cid, token=header.token, now=now
+            )
+        except ValueError:
+            return None
+
+    def _ask_again(self, header: QuicHeader, address: Address, now: float) -> None:
+        """Keep nothing, and have the client come again with a token that only its address receives."""
+        identifier = os.urandom(CONNECTION_ID)
+        token = self._retry.create_token(
+            address=address,
+            original_destination_connection_id=header.destination_cid,
+            retry_source_connection_id=identifier,
+            now=now,
+        )
+        self._port.send(
+            encode_quic_retry(
+                version=header.version or 0,
+                source_cid=identifier,
+                destination_cid=header.source_cid,
+                original_destination_cid=header.destination_cid,
+                retry_token=token,
+            ),
+            address,
+        )
+
+    def _reset(self, data: bytes, address: Address, now: float) -> None:
+        """Say that the connection is not known, in fewer bytes than came (RFC 9000 section 10.3)."""
+        size = min(len(data) - 1, 42)
+        if size < 21:
+            return
+        if now >= self._resets_since + 1:
+            self._resets, self._resets_since = 0, now
+        self._resets += 1
+        if self._resets <= RESETS:
+            noise = os.urandom(size - RESET_TOKEN)
+            token = self._shown.reset_token(data[1 : 1 + CONNECTION_ID])
+            self._port.send(bytes([noise[0] & 0x3F | 0x40]) + noise[1:] + token, address)
+
+    def _sweep(self) -> None:
+        """Forget handshakes that take too long."""
+        now, self._sweeper = self.loop.time(), None
+        for link, until in list(self.half_open.items()):
+            if now < until:
+                self._sweeper = self.loop.call_at(until, self._sweep)
+                return
+            link.abandon()
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        now = self.loop.time()
+        touched, self._touched = self._touched, set()
+        for link in touched:
+            link.flush(now)
+
+    def _failed(self, error: OSError) -> None:
+        logger.debug("QUIC: %s", error)
+
+    def _too_large(self, address: Address) -> None:
+        for link in self.links:
+            if link.quic.get_peer_address() == address:
+                link.too_large()
