@@ -4,6 +4,8 @@ uvicorn leaves the size and the duration of a request to a proxy in front of it;
 """
 
 import asyncio
+import time
+from email.utils import formatdate
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -16,6 +18,12 @@ LONGEST_HEAD = 64 * 1024
 """Bytes of a request's line and fields together, and of what belongs to no field yet."""
 
 
+class Dates:
+    """The second of the date that answers bear now."""
+
+    second = 0
+
+
 class BoundedHTTP(HttpToolsProtocol):
     """One connection: a request that is too slow or whose head is too long ends it."""
 
@@ -25,6 +33,7 @@ class BoundedHTTP(HttpToolsProtocol):
     _steps = 0
     _deadline: asyncio.TimerHandle | None = None
     _unproven: dict["BoundedHTTP", None]
+    _dates: "Dates"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It has to ask for something."""
@@ -50,6 +59,10 @@ class BoundedHTTP(HttpToolsProtocol):
         """A request, perhaps one that follows another in the same bytes."""
         self._start_clock()
         self._head = 0
+        now = int(time.time())
+        if now != self._dates.second:  # RFC 9110 section 6.6.1; clients see by it that their clock is wrong
+            self._dates.second = now
+            self.server_state.default_headers = [(b"date", formatdate(now, usegmt=True).encode())]
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -109,6 +122,7 @@ class HTTP:
         self._state = uvicorn.server.ServerState()
         self._within = within
         self._unproven: dict[BoundedHTTP, None] = {}
+        self._dates = Dates()
 
     def __len__(self) -> int:
         return len(self._state.connections)
@@ -117,6 +131,7 @@ class HTTP:
         """The protocol of a new connection."""
         made = BoundedHTTP(config=self._config, server_state=self._state, app_state={})
         made._within, made._unproven = self._within, self._unproven  # noqa: SLF001 - uvicorn's constructor takes no more
+        made._dates = self._dates  # noqa: SLF001
         return made
 
     def end_oldest(self) -> bool:

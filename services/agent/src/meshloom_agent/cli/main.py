@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from meshloom_agent.cli.client import daemon
+from meshloom_agent.cli.diagnose import netcheck
 from meshloom_agent.cli.exits import FAILED, TIMEOUT, USAGE, fail
 from meshloom_agent.cli.options import address_option, option
 from meshloom_agent.cli.ping import ping
@@ -203,5 +204,5 @@ def completion(shell: str) -> None:
         click.echo(made(main, {}, "meshloom", "_MESHLOOM_COMPLETE").source())
 
 
-for _command in (status, ping, service):
+for _command in (status, ping, netcheck, service):
     main.add_command(_command)
