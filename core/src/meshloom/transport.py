@@ -51,6 +51,12 @@ class RelayAddress:
         tls = scheme == "rels"
         return cls(host, port or (443 if tls else 80), tls, ip)
 
+    @property
+    def authority(self) -> str:
+        """Host and port as an HTTP request names them: without the port where it is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'rels' if self.tls else 'rel'}://{host}:{self.port}"
@@ -115,6 +121,8 @@ class Connection(ABC):
 class Receiver(ABC):
     """What a connection calls, always from the event loop that opened it."""
 
+    __slots__ = ()
+
     @abstractmethod
     def message_received(self, message: memoryview) -> None:
         """A whole message. The memory is the transport's: copy what must outlive the call."""
@@ -128,7 +136,8 @@ class Receiver(ABC):
 
 
 Accept = Callable[[Connection], Receiver | None]
-"""Called for each connection that a server accepts; None refuses it. What is sent from within the call is sent."""
+"""Called for each connection that a server accepts; None refuses it: the other side cannot connect, or
+is closed right after. What is sent from within the call is sent."""
 
 
 class Transport(ABC):
