@@ -1,5 +1,6 @@
 """What the servers can be told; one file serves all of them, each reads what it needs."""
 
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,11 +20,39 @@ class TLS:
 
 
 @attrs.frozen
-class ExternalRelay:
-    """The table ``[relay]``: relays outside this server that peers are told of."""
+class RelayTable:
+    """The table ``[relay]``: the relay of this server, and which relays peers are told of."""
 
-    urls: tuple[str, ...] = key(default=(), help="Their addresses, such as rels://relay.example.net:443.")
-    secret: Secret | None = key(default=None, help="The secret that they check peers' tokens with.")
+    enabled: bool = key(default=True, help="Whether `meshloom-server` relays itself.")
+    public_url: str = key(
+        default="", help="Where peers reach this relay, as rel://host:port or rels://host:port; none for `public_url`."
+    )
+    secret: Secret | None = key(
+        default=None,
+        help="What management signs peers' tokens with and relays check them with. Several, one a line: all are"
+        " accepted, the first signs. Made at the first start, in `data_dir`, where none is given.",
+    )
+    urls: tuple[str, ...] = key(
+        default=(),
+        help="Relays that peers are told of, the preferred first, such as rels://relay.example.net:443; none for the"
+        " one of this server.",
+    )
+    weights: tuple[int, ...] = key(
+        default=(),
+        help="A number for each of `relay.urls`: in proportion to them, peers are told another one first; none for"
+        " the order of the URLs. 0: only where no other is there.",
+    )
+    token_lifetime: timedelta = key(
+        default=timedelta(hours=24), help="How long a peer's token for relays is good; renewed at half of it."
+    )
+    health_interval: timedelta = key(
+        default=timedelta(seconds=15), help="How often management tries each of `relay.urls`; 0 for never."
+    )
+    max_peers: int = key(default=20_000, help="Connections to this relay, further ones are refused.")
+    max_waiting: int = key(default=1_000, help="Connections that have not shown a token yet; the oldest gives way.")
+    queue: int = key(default=256 * 1024, help="Bytes kept for a peer that reads slowly; the oldest packets give way.")
+    peer_rate: int = key(default=0, help="Bytes a second that one peer may send through this relay; 0 for no bound.")
+    total_rate: int = key(default=0, help="Bytes a second of all peers of this relay together; 0 for no bound.")
 
 
 @attrs.frozen
@@ -60,7 +89,7 @@ class ServerConfig:
     setup_pat_enabled: bool = key(default=False, help="Whether the first set-up may hand out an access token.")
     log_level: str = key(default="info", help="debug, info, warning or error.")
     tls: TLS = attrs.field(factory=TLS)
-    relay: ExternalRelay = attrs.field(factory=ExternalRelay)
+    relay: RelayTable = attrs.field(factory=RelayTable)
 
     @property
     def url(self) -> str:

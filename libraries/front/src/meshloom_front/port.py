@@ -1,7 +1,8 @@
 """One TCP port for gRPC and HTTP/1.1: the first bytes of a connection tell which it is.
 
 A gRPC client begins with HTTP/2's preface; its bytes are piped to grpc's own server on a unix socket, with
-back-pressure both ways. Anything else is HTTP/1.1, and the connection is handed over to uvicorn's protocol class.
+back-pressure both ways. Anything else is HTTP/1.1, and the connection is handed over to uvicorn's protocol class, or
+where it asks for the relay's path to the protocol of a transport, with no second socket and no copy on the way.
 With TLS, a browser offers both and gets HTTP/1.1, since the server's own order decides; a gRPC client offers only h2.
 """
 
@@ -14,6 +15,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from weakref import WeakSet
 
 import attrs
@@ -50,11 +52,33 @@ class PortLimits:
         return cls(fit, min(attrs.fields(cls).waiting.default, max(8, fit // 4)))
 
 
+@attrs.frozen
+class Upgrades:
+    """Connections that begin with a request for a path of their own and then speak another protocol.
+
+    Args:
+        path: Of the request.
+        protocol: Makes what takes a connection over, with its first bytes: an asyncio protocol, perhaps a buffered one.
+        opened: How many are open.
+    """
+
+    path: str
+    protocol: Callable[[], Any]
+    opened: Callable[[], int]
+
+    def begins(self, data: bytes) -> bool | None:
+        """Whether these first bytes of a connection ask for it; None where they are too few to tell."""
+        start = f"GET {self.path}".encode()
+        if len(data) <= len(start):
+            return None if start.startswith(data) else False
+        return data.startswith(start) and data[len(start) : len(start) + 1] in (b" ", b"?")
+
+
 class SharedTCPPort:
     """Accepts the connections; made by :func:`open_port`."""
 
-    def __init__(self, http: HTTP, grpc_socket: Path, limits: PortLimits) -> None:
-        self._http, self._grpc_socket, self.limits = http, grpc_socket, limits
+    def __init__(self, http: HTTP, grpc_socket: Path, limits: PortLimits, upgrades: Upgrades | None = None) -> None:
+        self._http, self._grpc_socket, self.limits, self._upgrades = http, grpc_socket, limits, upgrades
         self._waiting: dict[_Waiting, None] = {}
         self._unproven: dict[_Connection, None] = {}
         self._sources: dict[str, str] = {}
@@ -67,7 +91,8 @@ class SharedTCPPort:
 
     def make_room(self) -> bool:
         """Whether there may be one more connection; the oldest of those that have asked for nothing yet gives way."""
-        if self._pipes + len(self._http) + len(self._waiting) < self.limits.connections:
+        upgraded = self._upgrades.opened() if self._upgrades else 0
+        if self._pipes + len(self._http) + len(self._waiting) + upgraded < self.limits.connections:
             return True
         if self._http.end_oldest():
             return True
@@ -154,8 +179,7 @@ class _Connection(_Waiting):
                 self._port._unproven[self] = None  # noqa: SLF001
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
         elif not PREFACE.startswith(self._buffer[: len(PREFACE)]):
-            self._decided()
-            self._become_http()
+            self._look_at_request()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """The other end is gone: so is gRPC's."""
@@ -181,13 +205,14 @@ class _Connection(_Waiting):
         if (inner := _usable(self._inner)) is not None:
             inner.resume_reading()
 
-    def _become_http(self) -> None:
-        if self.transport is None:
+    def _look_at_request(self) -> None:
+        upgrades = self._port._upgrades  # noqa: SLF001
+        begins = upgrades.begins(self._buffer) if upgrades else False
+        if begins is None:
             return
-        protocol = self._port._http()  # noqa: SLF001
-        self.transport.set_protocol(protocol)
-        protocol.connection_made(self.transport)
-        protocol.data_received(self._buffer)
+        self._decided()
+        if self.transport is not None:
+            hand_over(self.transport, upgrades.protocol() if upgrades and begins else self._port._http(), self._buffer)  # noqa: SLF001
 
     async def _connect(self) -> None:
         """Open gRPC's side from a socket whose name tells the client's address."""
@@ -256,6 +281,25 @@ def _usable(side: _Connection | _Inner | None) -> asyncio.Transport | None:
     """A side's transport; None where it is closed, since uvloop raises where asyncio does nothing."""
     transport = side.transport if side is not None else None
     return None if transport is None or transport.is_closing() else transport
+
+
+def hand_over(transport: asyncio.Transport, protocol: Any, data: bytes) -> None:
+    """Let another protocol go on with a connection, from these first bytes of it."""
+    if not isinstance(protocol, asyncio.BufferedProtocol):
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        protocol.data_received(data)
+        return
+    transport.pause_reading()  # only when reading starts, the event loop looks where a protocol wants its bytes
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    while data:
+        room = memoryview(protocol.get_buffer(len(data)))
+        part, data = data[: len(room)], data[len(room) :]
+        room[: len(part)] = part
+        protocol.buffer_updated(len(part))
+    if not transport.is_closing():
+        transport.resume_reading()
 
 
 @asynccontextmanager

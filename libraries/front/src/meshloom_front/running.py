@@ -6,7 +6,7 @@ import resource
 import signal
 import tempfile
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from meshloom_front.grpc_server import GRACE, open_grpc
 from meshloom_front.http import http_protocol
 from meshloom_front.listening import listen
 from meshloom_front.monitoring import open_monitoring
-from meshloom_front.port import PortLimits, SharedTCPPort, open_port
+from meshloom_front.port import PortLimits, SharedTCPPort, Upgrades, open_port
 from meshloom_front.tls import Certificates
 
 _log = logging.getLogger(__name__)
@@ -40,6 +40,9 @@ class Parts:
         app: ASGI application of HTTP.
         tasks: Run as long as the server.
         stop: Called first when the server stops: open streams are told to end.
+        drain: Then waited for, all at once, while what is open still is.
+        opening: Entered before the port accepts, and left after it has closed.
+        upgrades: What takes over connections of the port that ask for its path.
         address_of: Filled in: from gRPC's name of a connection to the address behind it.
     """
 
@@ -48,6 +51,9 @@ class Parts:
     app: Any = None
     tasks: list[Callable[[], Coroutine[Any, Any, None]]] = attrs.field(factory=list)
     stop: list[Callable[[], None]] = attrs.field(factory=list)
+    drain: list[Callable[[], Coroutine[Any, Any, None]]] = attrs.field(factory=list)
+    opening: list[Callable[[], AbstractAsyncContextManager[None]]] = attrs.field(factory=list)
+    upgrades: Upgrades | None = None
     port: SharedTCPPort | None = None
 
     def address_of(self, peer: str) -> str:
@@ -69,10 +75,14 @@ async def serve(config: ServerConfig, parts: Parts) -> None:
         if config.metrics:
             listening = listen(config.metrics, "metrics")
             await stack.enter_async_context(open_monitoring(listening, parts.registry, lambda: ready))
-        if parts.handlers or parts.app:
+        for opening in parts.opening:
+            await stack.enter_async_context(opening())
+        if parts.handlers or parts.app or parts.upgrades is not None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="meshloom-")))
             limits = PortLimits.that_fit(_most_files())
-            port = parts.port = SharedTCPPort(http_protocol(parts.app or _nothing), folder / "grpc", limits)
+            port = parts.port = SharedTCPPort(
+                http_protocol(parts.app or _nothing), folder / "grpc", limits, parts.upgrades
+            )
             calls = await stack.enter_async_context(open_grpc(parts.handlers, folder / "grpc"))
             socket = listen(config.listen, "listen")
             stop_accepting = await stack.enter_async_context(
@@ -92,8 +102,11 @@ async def serve(config: ServerConfig, parts: Parts) -> None:
             stop_accepting()
         for stop in parts.stop:
             stop()
-        if calls is not None:
-            await calls.stop(GRACE)  # while the port still carries what the streams are told
+        async with anyio.create_task_group() as drains:  # while the port still carries what streams and peers are told
+            for drain in parts.drain:
+                drains.start_soon(drain)
+            if calls is not None:
+                drains.start_soon(calls.stop, GRACE)
 
 
 def _certificates(config: ServerConfig) -> Certificates | None:

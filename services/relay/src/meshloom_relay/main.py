@@ -1,0 +1,90 @@
+"""``meshloom-relay``: the relay service alone."""
+
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from meshloom.errors import ConfigError
+from meshloom.service import Setup
+from meshloom.transport import ServesDatagrams, ServesStreams, Transport, TransportContext
+from meshloom_front.commands import server_commands
+from meshloom_front.config import ServerConfig
+from meshloom_front.listening import listen
+from meshloom_front.monitoring import new_registry
+from meshloom_front.port import Upgrades
+from meshloom_front.relays import relay_secrets, relay_url
+from meshloom_front.running import Parts, serve
+from meshloom_relay.limits import RelayLimits
+from meshloom_relay.service import Relay
+
+_log = logging.getLogger(__name__)
+
+KINDS = ("transport",)
+PATH = "/relay"
+
+
+async def run(setup: Setup[ServerConfig]) -> None:
+    """Serve until told to stop."""
+    parts = Parts(new_registry())
+    if not setup.config.public_url and not setup.config.relay.public_url:
+        _log.warning("relay.public_url is not given: peers are told to reach this relay at %s", relay_url(setup.config))
+    add_relay(parts, setup)
+    await serve(setup.config, parts)
+
+
+def add_relay(parts: Parts, setup: Setup[ServerConfig]) -> Relay:
+    """The relay, on the server's TCP port and on the UDP port of the same number.
+
+    Raises:
+        ConfigError: The URL, the secret or a bound is wrong.
+    """
+    config = setup.config
+    relay = Relay(relay_url(config), relay_secrets(config), _limits(config), parts.registry)
+    parts.tasks.append(relay.run)
+    parts.drain.append(relay.drain)
+    parts.opening.append(partial(_open_transports, parts, setup, relay))
+    return relay
+
+
+def _limits(config: ServerConfig) -> RelayLimits:
+    table = config.relay
+    for name in ("max_peers", "max_waiting", "queue"):
+        if getattr(table, name) < 1:
+            raise ConfigError(f"relay.{name} = {getattr(table, name)}: must be at least 1")
+    for name in ("peer_rate", "total_rate"):
+        if getattr(table, name) < 0:
+            raise ConfigError(f"relay.{name} = {getattr(table, name)}: is a rate in bytes a second, or 0 for no bound")
+    return RelayLimits(table.max_peers, table.max_waiting, table.queue, table.peer_rate, table.total_rate)
+
+
+@asynccontextmanager
+async def _open_transports(parts: Parts, setup: Setup[ServerConfig], relay: Relay) -> AsyncIterator[None]:
+    """The first backend that serves on the port's connections, and the first that has a UDP port of its own."""
+    config = setup.config
+    has_datagrams = False
+    async with AsyncExitStack() as stack:
+        for chosen in setup.several["transport"]:
+            transport: Transport = await stack.enter_async_context(chosen.open(TransportContext()))
+            if isinstance(transport, ServesStreams) and parts.upgrades is None:
+                parts.upgrades = Upgrades(PATH, transport.stream_protocol(relay.accept), relay.__len__)
+            elif isinstance(transport, ServesDatagrams) and not has_datagrams:
+                has_datagrams = True
+                listening = listen(config.listen, "listen", socket.SOCK_DGRAM)
+                await stack.enter_async_context(transport.serve(listening, _certificate(config), relay.accept))
+            else:
+                continue
+            _log.info("relaying by %s as %s", chosen.backend.name, relay.url)
+        yield
+
+
+def _certificate(config: ServerConfig) -> Callable[[], tuple[bytes, bytes]] | None:
+    """Reads the certificate and its key as they are now, for transports that do TLS themselves."""
+    certificate, key = config.tls.certificate, config.tls.key
+    if certificate is None or key is None:
+        return None
+    return lambda: (certificate.read_bytes(), key.read_bytes())
+
+
+main = server_commands("meshloom-relay", "Forwards packets of peers that have no direct path.", KINDS, run)

@@ -1,0 +1,186 @@
+"""One connection of the relay: its session, what waits for it, and the way of a packet."""
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from meshloom.log import ENDPOINT, PEER
+from meshloom.protocol.relay import HEAD_SIZE, Kind, RelayPeerID, encode_lists, id_text, packet_head
+from meshloom.protocol.relay_session import (
+    PeerArrived,
+    RelaySession,
+    SessionLost,
+    State,
+    Unwatched,
+    Watched,
+)
+from meshloom.transport import Connection, Receiver
+
+if TYPE_CHECKING:
+    from meshloom_relay.service import Relay
+
+_log = logging.getLogger(__name__)
+
+MOST_TOLD = 2_000
+"""Messages about other peers and health checks that wait for one that does not read; then it is sent away."""
+
+
+class RelayPeer(Receiver):
+    """A connection, from the first byte on; made for each by the relay."""
+
+    __slots__ = (
+        "_bucket",
+        "_connection",
+        "_head",
+        "_queue",
+        "_relay",
+        "_routes",
+        "_told",
+        "_total",
+        "_traffic",
+        "is_ended",
+        "queued",
+        "session",
+    )
+
+    def __init__(self, relay: "Relay", connection: Connection, session: RelaySession) -> None:
+        self._relay, self._connection, self.session = relay, connection, session
+        self._routes = relay.routes
+        self._traffic = relay.counts.of(connection.transport)
+        self._bucket, self._total = relay.new_bucket(), relay.total
+        self._head = b""
+        self._told: deque[bytes] | None = None
+        self._queue: deque[bytes] | None = None
+        self.queued = 0
+        self.is_ended = False
+
+    @property
+    def name(self) -> str:
+        """For the log: who it is where that is known, else from where."""
+        return id_text(self.session.peer) if self.session.peer else "{}:{}".format(*self._connection.remote)
+
+    def message_received(self, message: memoryview) -> None:
+        """A packet goes on at once, its head replaced; anything else is the session's."""
+        target = self._routes.get(bytes(message[:HEAD_SIZE]))
+        if target is None or not self._head:
+            self._seldom(message)
+            return
+        size = len(message)
+        traffic = self._traffic
+        traffic.packets_in += 1
+        traffic.bytes_in += size
+        if (self._bucket is not None and not self._bucket.take(size)) or (
+            self._total is not None and not self._total.take(size)
+        ):
+            self._relay.counts.dropped["rate limit"] += 1
+            return
+        target.deliver(self._head, message[HEAD_SIZE:], size)
+
+    def deliver(self, head: bytes, payload: memoryview, size: int) -> None:
+        """Send a packet, or keep it until there is room."""
+        if self._queue or not self._connection.send(head, payload):
+            self._keep(head, payload, size)
+            return
+        traffic = self._traffic
+        traffic.packets_out += 1
+        traffic.bytes_out += size
+
+    def writable(self) -> None:
+        """There is room again: what the relay says goes first, then packets in order."""
+        while self._told:
+            if not self._connection.send(self._told[0]):
+                return
+            self._told.popleft()
+        while self._queue:
+            packet = self._queue[0]
+            if not self._connection.send(packet):
+                return
+            self._queue.popleft()
+            self.queued -= len(packet)
+            self._traffic.packets_out += 1
+            self._traffic.bytes_out += len(packet)
+
+    def connection_lost(self, reason: str) -> None:
+        """The connection is gone."""
+        self._relay.lost(self)
+        _log.debug("connection of %s: %s", self.name, reason)
+
+    def left(self) -> None:
+        """It is no peer here any more, though its connection may still be there."""
+        self._traffic.peers -= 1
+        self._queue, self._told, self.queued = None, None, 0
+
+    def tick(self, now: float) -> None:
+        """Time has passed."""
+        deadline = self.session.deadline()
+        if deadline is not None and now >= deadline:
+            self.session.handle_timer(now)
+            self.act()
+
+    def say(self, message: bytes) -> None:
+        """Send something of the relay's own, in order; it is never dropped for want of room."""
+        if not self._told and self._connection.send(message):
+            return
+        if self._told is None:
+            self._told = deque()
+        self._told.append(message)
+        if len(self._told) > MOST_TOLD:
+            self.end("too slow")
+
+    def end(self, reason: str) -> None:
+        """Close, telling the peer where the session still stands."""
+        if self.session.state is not State.LOST:
+            self.session.end(self._relay.monotonic())
+        for message in self.session.messages_to_send():
+            self._connection.send(message)
+        self._relay.ended(self, reason)
+        self._connection.close()
+
+    def act(self) -> None:
+        """Do what the session says."""
+        session, relay = self.session, self._relay
+        for message in session.messages_to_send():
+            self.say(message)
+        for event in session.events():
+            match event:
+                case PeerArrived(peer):
+                    self._head = packet_head(peer)
+                    self._traffic.peers += 1
+                    about = {PEER: id_text(peer), ENDPOINT: self._connection.remote}
+                    _log.info("peer connected by %s: %s", self._connection.transport, self.name, extra=about)
+                    relay.arrived(self, peer)
+                case Watched(peers, new):
+                    relay.where.watch(self, new)
+                    self.tell(Kind.ONLINE, relay.where.online(peers))
+                case Unwatched(peers):
+                    relay.where.unwatch(self, peers)
+                case SessionLost(reason):
+                    self.end(reason)
+
+    def tell(self, kind: Kind, peers: list[RelayPeerID]) -> None:
+        """Tell the peer of others that have come or are gone."""
+        for message in encode_lists(kind, peers):
+            self.say(message)
+
+    def _seldom(self, message: memoryview) -> None:
+        """Not a packet to a peer that is here."""
+        if self._head and len(message) >= HEAD_SIZE and message[0] == 1 and message[1] == Kind.PACKET:
+            self._traffic.packets_in += 1
+            self._traffic.bytes_in += len(message)
+            self._relay.counts.dropped["unknown peer"] += 1
+            return
+        self.session.receive_message(message, self._relay.monotonic())
+        self.act()
+
+    def _keep(self, head: bytes, payload: memoryview, size: int) -> None:
+        dropped = self._relay.counts.dropped
+        if size > self._connection.max_message_size:
+            dropped["too long"] += 1
+            return
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append(b"".join((head, payload)))
+        self.queued += size
+        while self.queued > self._relay.limits.queue:
+            self.queued -= len(self._queue.popleft())
+            dropped["slow reader"] += 1
