@@ -21,7 +21,7 @@ class Timers:
 
     pace: float = 0.02
     repetition: float = 0.1
-    longest_repetition: float = 1.6
+    longest_repetition: float = 0.8
     tries: int = 7
     doubt: int = 4
     patience: float = 0.06
