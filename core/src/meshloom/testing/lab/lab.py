@@ -57,19 +57,28 @@ class Lab:
         )
         self.internet = Site(self, network, None)
 
-    def behind(self, nat: Nat, *, ipv6: bool = False, outside: Site | None = None) -> Site:
+    def behind(
+        self,
+        nat: Nat,
+        *,
+        ipv4: IPv4Network | bool = True,
+        ipv6: bool = False,
+        outside: Site | None = None,
+    ) -> Site:
         """A new network behind a new router on the internet, or on *outside*.
 
-        Its addresses are private, or public where *nat* does not translate.
+        Its IPv4 addresses, where it has any, are private, or public where *nat* does not translate; they are its own
+        unless *ipv4* says which.
         """
         first = PRIVATE_4 if nat.translates else ROUTED_4
         self._networks += 1
         number = self._networks
+        own = IPv4Network((int(first.network_address) + (number << 8), 24))
         inside = Network(
             self.clock,
             self.random,
             f"network{number}",
-            ipv4=IPv4Network((int(first.network_address) + (number << 8), 24)),
+            ipv4=(own if ipv4 else None) if isinstance(ipv4, bool) else ipv4,
             ipv6=IPv6Network((int(ROUTED_6.network_address) + (number << 64), 64)) if ipv6 else None,
         )
         router = Router(self.clock, self.random, nat, inside, (outside or self.internet).network)

@@ -3,12 +3,14 @@
 ``python -m meshloom_agent.testing.grid`` prints the table of the documentation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Network
 
 import attrs
 
 from meshloom.testing.lab import BEHAVIOURS, OPEN, Conditions, Filtering, Host, Lab, Mapping, Nat, can_be_direct
 from meshloom_agent.mesh import PathStatus
+from meshloom_agent.testing.agent import SimulatedAgent
 from meshloom_agent.testing.mesh import SimulatedMesh
 
 WITHIN = 20.0
@@ -16,8 +18,10 @@ WITHIN = 20.0
 
 CONE = Nat(Mapping.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT)
 SYMMETRIC = Nat(Mapping.ADDRESS_AND_PORT_DEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT)
-FIREWALL = Nat(filtering=Filtering.ADDRESS_AND_PORT_DEPENDENT, translates=False)
+STRICT_FIREWALL = Nat(filtering=Filtering.ADDRESS_AND_PORT_DEPENDENT, translates=False)
 BLOCKED = Nat(blocks_udp=True)
+USUAL = IPv4Network("192.168.1.0/24")
+NEEDS_RELAY = "a relay is needed"
 
 Place = Callable[[Lab], tuple[Host, Host]]
 
@@ -29,11 +33,13 @@ class Outcome:
     Args:
         connected: Seconds until both were connected; None where they were not.
         ping: Seconds for the first ping thereafter, handshake included.
+        told: Seconds until the status of both said that a relay is needed; None where it did not.
         path: How the first one sees it.
     """
 
     connected: float | None
     ping: float | None
+    told: float | None
     path: PathStatus
 
     @property
@@ -55,11 +61,23 @@ def try_out(place: Place, seed: int = 1, *, ipv6: bool = False) -> Outcome:
     """Start an agent on each of the two hosts that *place* makes."""
     mesh = SimulatedMesh(seed, Conditions(delay=0.01), ipv6=ipv6)
     one, other = map(mesh.agent, place(mesh.lab))
+    told: list[float] = []
+
+    def is_over() -> bool:
+        if not told and all(_needs_relay(*each) for each in ((one, other), (other, one))):
+            told.append(mesh.clock.now)
+        return mesh.are_connected(one, other)
+
     try:
-        connected = mesh.time_to_connect(one, other, within=WITHIN)
-        return Outcome(connected, mesh.time_to_ping(one, other, within=WITHIN), one.path_to(other))
+        connected = mesh.clock.run_until(is_over, within=WITHIN)
+        ping = mesh.time_to_ping(one, other, within=WITHIN)
     except AssertionError:
-        return Outcome(None, None, one.path_to(other))
+        return Outcome(None, None, told[0] if told else None, one.path_to(other))
+    return Outcome(connected, ping, None, one.path_to(other))
+
+
+def _needs_relay(one: SimulatedAgent, other: SimulatedAgent) -> bool:
+    return other.key in one.known and NEEDS_RELAY in one.path_to(other).reason
 
 
 def behind(one: Nat, other: Nat) -> Place:
@@ -91,6 +109,22 @@ def _two_stacks(one: Nat, other: Nat) -> Place:
     return lambda lab: (lab.behind(one, ipv6=True).host(), lab.behind(other, ipv6=True).host())
 
 
+def _only_ipv6(one: Nat, other: Nat) -> Place:
+    return lambda lab: (
+        lab.behind(one, ipv4=False, ipv6=True).host(),
+        lab.behind(other, ipv4=False, ipv6=True).host(),
+    )
+
+
+def _apart(nat: Nat) -> Place:
+    return lambda lab: (lab.behind(nat, ipv4=False, ipv6=True).host(), lab.behind(nat).host())
+
+
+def _alike(one: Nat, other: Nat) -> Place:
+    """The same addresses in both networks, as routers come from the shop."""
+    return lambda lab: (lab.behind(one, ipv4=USUAL).host(), lab.behind(other, ipv4=USUAL).host())
+
+
 def _no_hairpin(nat: Nat) -> Nat:
     return attrs.evolve(nat, hairpin=False)
 
@@ -101,8 +135,8 @@ ARRANGEMENTS: tuple[Arrangement, ...] = (
     Arrangement("same LAN, UDP blocked to the outside", _same_lan(BLOCKED), is_direct=True),
     Arrangement("cone NAT and open", behind(CONE, OPEN), is_direct=True),
     Arrangement("symmetric NAT and open", behind(SYMMETRIC, OPEN), is_direct=True),
-    Arrangement("symmetric NAT and a firewall without NAT", behind(SYMMETRIC, FIREWALL), is_direct=False),
-    Arrangement("cone NAT and a firewall without NAT", behind(CONE, FIREWALL), is_direct=True),
+    Arrangement("symmetric NAT and a firewall without NAT", behind(SYMMETRIC, STRICT_FIREWALL), is_direct=False),
+    Arrangement("cone NAT and a firewall without NAT", behind(CONE, STRICT_FIREWALL), is_direct=True),
     Arrangement("double cone NAT and cone NAT", _double(CONE, CONE, CONE), is_direct=True),
     Arrangement("cone NAT behind a symmetric one, and cone NAT", _double(SYMMETRIC, CONE, CONE), is_direct=False),
     Arrangement("two networks behind one carrier's NAT that hairpins", _shared_outer(CONE, CONE), is_direct=True),
@@ -111,25 +145,44 @@ ARRANGEMENTS: tuple[Arrangement, ...] = (
         _shared_outer(_no_hairpin(CONE), CONE),
         is_direct=False,
     ),
+    Arrangement("cone NATs, both hosts with the same inner address", _alike(CONE, CONE), is_direct=True),
+    Arrangement("IPv6 alone, behind firewalls", _only_ipv6(CONE, CONE), is_direct=True),
+    Arrangement("IPv6 alone and IPv4 alone", _apart(CONE), is_direct=False),
     Arrangement("symmetric NATs, and IPv6 behind firewalls", _two_stacks(SYMMETRIC, SYMMETRIC), is_direct=True),
     Arrangement("UDP blocked and open", behind(BLOCKED, OPEN), is_direct=False),
 )
 
 
-def matrix() -> list[list[Outcome]]:
+@attrs.frozen
+class Field:
+    """One of the outcomes, and whether it should be direct, by reasoning."""
+
+    name: str
+    outcome: Outcome
+    should_be_direct: bool
+
+
+def matrix() -> list[list[Field]]:
     """Each of the nine behaviours with each."""
-    return [[try_out(behind(one, other)) for other in BEHAVIOURS] for one in BEHAVIOURS]
+    return [
+        [
+            Field(f"{_short(one)} with {_short(other)}", try_out(behind(one, other)), can_be_direct(one, other))
+            for other in BEHAVIOURS
+        ]
+        for one in BEHAVIOURS
+    ]
 
 
-def expected(one: Nat, other: Nat) -> bool:
-    """What reasoning says of a field of the matrix."""
-    return can_be_direct(one, other)
+def arrangements() -> Iterator[Field]:
+    """Those that have a name."""
+    for each in ARRANGEMENTS:
+        yield Field(each.name, try_out(each.place, ipv6="IPv6" in each.name), each.is_direct)
 
 
-def document() -> str:
+def document(rows: list[list[Field]], named: list[Field]) -> str:
     """The page of the documentation."""
-    short = {"endpoint-independent": "E", "address-dependent": "A", "address-and-port-dependent": "AP"}
-    names = [f"{short[nat.mapping]}/{short[nat.filtering]}" for nat in BEHAVIOURS]
+    names = [_short(nat) for nat in BEHAVIOURS]
+    hopeless = [field.outcome.told for row in [*rows, named] for field in row if field.outcome.told is not None]
     lines = [
         "# Which networks connect directly",
         "",
@@ -140,24 +193,30 @@ def document() -> str:
         "from whom packets to that address are let in ([RFC 4787](https://www.rfc-editor.org/rfc/rfc4787)): of all (E,",
         "endpoint-independent), by address (A), by address and port (AP). `E/AP` is the common port-restricted cone,",
         "`AP/AP` the symmetric NAT. A number is the milliseconds from the second agent's start to the connection on",
-        "both sides; a dash stands where no direct path can exist and a relay is needed.",
+        "both sides; a dash stands where no direct path can exist and a relay is needed, which the status says after",
+        f"{max(hopeless):.1f} s at the latest.",
         "",
         f"| mapping/filtering | {' | '.join(names)} |",
         f"|---|{'---|' * len(names)}",
     ]
-    for name, row in zip(names, matrix(), strict=True):
+    for name, row in zip(names, rows, strict=True):
         lines.append(f"| {name} | {' | '.join(map(_cell, row))} |")
     lines += ["", "| arrangement | direct | over |", "|---|---|---|"]
-    for each in ARRANGEMENTS:
-        outcome = try_out(each.place, ipv6="IPv6" in each.name)
-        over = f"{outcome.path.local_kind} to {outcome.path.remote_kind}" if outcome.is_direct else outcome.path.reason
-        lines.append(f"| {each.name} | {_cell(outcome)} | {over} |")
+    for field in named:
+        path = field.outcome.path
+        over = f"{path.local_kind} to {path.remote_kind}" if field.outcome.is_direct else path.reason
+        lines.append(f"| {field.name} | {_cell(field)} | {over} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(outcome: Outcome) -> str:
-    return "-" if outcome.connected is None else f"{outcome.connected * 1000:.0f}"
+def _short(nat: Nat) -> str:
+    short = {"endpoint-independent": "E", "address-dependent": "A", "address-and-port-dependent": "AP"}
+    return f"{short[nat.mapping]}/{short[nat.filtering]}"
+
+
+def _cell(field: Field) -> str:
+    return "-" if field.outcome.connected is None else f"{field.outcome.connected * 1000:.0f}"
 
 
 if __name__ == "__main__":
-    print(document(), end="")  # noqa: T201 - its purpose
+    print(document(matrix(), list(arrangements())), end="")  # noqa: T201 - its purpose
