@@ -1,35 +1,97 @@
 """Addresses and MTU of a link, by netlink: only the difference is applied."""
 
+import asyncio
+import socket
 from collections.abc import Iterable
 from ipaddress import ip_interface
 
+import attrs
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from meshloom.errors import TunnelError
 from meshloom.tunnel import IPInterface
 
-ENODEV, EEXIST, EADDRNOTAVAIL = 19, 17, 99
+EPERM, ENODEV, EOPNOTSUPP, ENOBUFS = 1, 19, 95, 105
+RTMGRP_LINK = 0x1
 
 
-async def link_index(name: str) -> int | None:
-    """The link's number; None where there is no such link."""
-    async with AsyncIPRoute() as netlink:
-        found = await netlink.link_lookup(ifname=name)
-    return int(found[0]) if found else None
+@attrs.frozen
+class Link:
+    """A network interface.
+
+    Args:
+        kind: ``wireguard``, ``tun``, ...; empty where the kernel says none.
+        alias: What whoever made it wrote on it.
+    """
+
+    index: int
+    kind: str
+    alias: str
 
 
-async def link_kind(name: str) -> str | None:
-    """The link's kind (``wireguard``, ``tun``); None where there is no such link."""
+async def find_link(name: str) -> Link | None:
+    """The link of that name; None where there is no such link."""
     async with AsyncIPRoute() as netlink:
         try:
-            async for link in await netlink.link("get", ifname=name):
-                return str((link.get("linkinfo") or {}).get("kind") or "")
+            for link in await netlink.link("get", ifname=name):
+                kind = (link.get("linkinfo") or {}).get("kind")
+                return Link(int(link["index"]), str(kind or ""), str(link.get("ifalias") or ""))
         except NetlinkError as error:
             if error.code == ENODEV:
                 return None
             raise TunnelError(f"the interface {name} cannot be looked at: {error}") from error
     return None
+
+
+async def add_link(name: str, kind: str, alias: str) -> Link:
+    """Make a link, which is down.
+
+    Raises:
+        TunnelError: The kernel does not know the kind, or it is not allowed.
+    """
+    async with AsyncIPRoute() as netlink:
+        try:
+            await netlink.link("add", ifname=name, kind=kind)
+            await netlink.link("set", index=socket.if_nametoindex(name), ifalias=alias)
+        except NetlinkError as error:
+            raise _refusal(name, error, f"this kernel has no links of the kind {kind}: modprobe {kind}") from error
+    found = await find_link(name)
+    if found is None:
+        raise TunnelError(f"the interface {name} is gone")
+    return found
+
+
+async def raise_link(name: str, alias: str) -> None:
+    """Bring it up as it is, and write the alias on it.
+
+    Raises:
+        TunnelError: It is gone, or may not be changed.
+    """
+    async with AsyncIPRoute() as netlink:
+        try:
+            found = await netlink.link_lookup(ifname=name)
+            if not found:
+                raise TunnelError(f"the interface {name} is gone")
+            await netlink.link("set", index=found[0], state="up", ifalias=alias)
+        except NetlinkError as error:
+            raise _refusal(name, error) from error
+
+
+async def wait_gone(name: str, index: int) -> None:
+    """Return when the link with that name and number is no more: removed, renamed, or moved to another namespace."""
+    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    made.setblocking(False)
+    try:
+        made.bind((0, RTMGRP_LINK))
+        while _index(name) == index:
+            try:
+                await asyncio.get_running_loop().sock_recv(made, 65536)
+            except OSError as error:
+                if error.errno != ENOBUFS:  # more announcements came than fitted: one of them may be ours
+                    raise
+    finally:
+        made.close()
 
 
 async def configure_link(name: str, addresses: Iterable[IPInterface], mtu: int) -> None:
@@ -57,9 +119,7 @@ async def configure_link(name: str, addresses: Iterable[IPInterface], mtu: int) 
                 more = {"flags": 0x02} if new.version == 6 else {}  # IFA_F_NODAD: nobody else can have it
                 await netlink.addr("add", index=index, address=str(new.ip), prefixlen=new.network.prefixlen, **more)
     except NetlinkError as error:
-        if error.code == 1:
-            raise TunnelError(f"the interface {name} may not be changed: run as root or with CAP_NET_ADMIN") from error
-        raise TunnelError(f"the interface {name} cannot be configured: {error}") from error
+        raise _refusal(name, error) from error
 
 
 async def remove_link(name: str) -> None:
@@ -72,3 +132,19 @@ async def remove_link(name: str) -> None:
             except NetlinkError as error:
                 if error.code != ENODEV:
                     raise TunnelError(f"the interface {name} cannot be removed: {error}") from error
+
+
+def _index(name: str) -> int | None:
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return None
+
+
+def _refusal(name: str, error: NetlinkError, unsupported: str = "") -> TunnelError:
+    """The kernel's refusal in words."""
+    if error.code == EPERM:
+        return TunnelError(f"the interface {name} may not be changed: run as root, or with CAP_NET_ADMIN")
+    if error.code == EOPNOTSUPP and unsupported:
+        return TunnelError(unsupported)
+    return TunnelError(f"the interface {name} cannot be configured: {error}")

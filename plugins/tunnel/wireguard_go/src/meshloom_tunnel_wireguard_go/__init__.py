@@ -24,7 +24,9 @@ def _probe() -> str | None:
         return "the wireguard-go program is not installed (Debian: apt-get install wireguard-go)"
     if not os.path.exists("/dev/net/tun"):  # noqa: PTH110 - probes import as little as they can
         return "/dev/net/tun does not exist"
-    return None if os.geteuid() == 0 else "it needs root, or CAP_NET_ADMIN and CAP_NET_RAW"
+    from meshloom_linux.permission import lacks_permission
+
+    return lacks_permission()
 
 
 def _open(options: Options, context: TunnelContext) -> AbstractAsyncContextManager[Tunnel]:

@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 from pathlib import Path
 
 import anyio
@@ -23,6 +24,7 @@ class Program:
 
     def __init__(self, interface: str, pid: int) -> None:
         self.interface, self.pid = interface, pid
+        self.child: subprocess.Popen[bytes] | None = None
         self._file = os.pidfd_open(pid)
 
     async def ask(self, command: bytes) -> bytes:
@@ -62,8 +64,8 @@ class Program:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             await self.wait_ended()
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, os.WNOHANG)  # noqa: ASYNC222 - does not wait
+        if self.child is not None:
+            self.child.poll()
 
     def close(self) -> None:
         """Forget it; it goes on."""
@@ -92,25 +94,38 @@ async def start(program: str, interface: str) -> Program:
         TunnelError: It cannot be started, or ends at once; with what it printed.
     """
     environment = {**os.environ, "LOG_LEVEL": "error", "WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1"}
-    try:
-        process = subprocess.Popen(  # noqa: ASYNC220 - it outlives us, and starting it does not block
-            [program, "--foreground", interface],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise TunnelError(f"{program} cannot be started: {error.strerror}") from error
-    path = SOCKETS / f"{interface}.sock"
-    with anyio.move_on_after(START_WITHIN):
-        while process.poll() is None:
-            if path.exists() and (made := running(interface)) is not None:
-                return made
-            await anyio.sleep(0.01)
-    process.kill()
-    said = process.communicate()[0].decode(errors="replace").strip().splitlines()
-    last = said[-1] if said else "it printed nothing"
+    # A file, since the end of a pipe would end the program together with the agent.
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(  # noqa: ASYNC220 - it outlives us, and starting it does not block
+                [program, "--foreground", interface],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise TunnelError(f"{program} cannot be started: {error.strerror}") from error
+        path = SOCKETS / f"{interface}.sock"
+        try:
+            with anyio.move_on_after(START_WITHIN):
+                while process.poll() is None:
+                    if path.exists() and (made := running(interface)) is not None:
+                        made.child = process
+                        return made
+                    await anyio.sleep(0.01)
+        except BaseException:
+            _end_at_once(process)
+            raise
+        _end_at_once(process)
+        said.seek(0)
+        lines = said.read().decode(errors="replace").strip().splitlines()
+    last = lines[-1] if lines else "it printed nothing"
     advice = ": run as root, or with CAP_NET_ADMIN and CAP_NET_RAW" if "not permitted" in last else ""
     raise TunnelError(f"{program} ended at once: {last}{advice}")
+
+
+def _end_at_once(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
