@@ -1,0 +1,148 @@
+"""Peers that only enrol, connect and listen: as light as they can be, since they share the machine with the server."""
+
+import asyncio
+import os
+import time
+
+import grpc
+import uvloop
+
+from meshloom.model.keys import PrivateKey, PublicKey
+from meshloom.protocol.seal import Box
+from meshloom.rpc import management_pb2 as pb
+
+OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.use_local_subchannel_pool", 1)]
+AT_ONCE = 32
+"""Peers that are on their way into the mesh at the same time."""
+
+
+class Channel:
+    """A connection; requests and responses are bytes."""
+
+    def __init__(self, port):
+        self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=OPTIONS)
+        self.server_key = self._channel.unary_unary("/management.ManagementService/GetServerKey")
+        self.login = self._channel.unary_unary("/management.ManagementService/Login")
+        self.sync = self._channel.unary_stream("/management.ManagementService/Sync")
+
+    async def close(self):
+        await self._channel.close()
+
+
+class Peer:
+    """One machine."""
+
+    def __init__(self, channel, number, server_key):
+        self.key = PrivateKey.of(os.urandom(32))
+        self.box = Box(self.key, server_key, os.urandom)
+        self.channel, self.number = channel, number
+        self.updates, self.bytes, self.newest = 0, 0, b""
+        self.arrived = asyncio.Event()
+        self.meta = pb.PeerSystemMeta(hostname=f"node{number}", netbirdVersion="0.77.1", capabilities=[1])
+
+    def seal(self, message):
+        body = self.box.seal(message.SerializeToString())
+        return pb.EncryptedMessage(wgPubKey=self.key.public.text, body=body).SerializeToString()
+
+    async def enrol(self, setup_key):
+        await self.channel.server_key(b"")
+        request = pb.LoginRequest(setupKey=setup_key, meta=self.meta)
+        request.peerKeys.wgPubKey = self.key.public.text.encode()
+        await self.channel.login(self.seal(request))
+
+    async def listen(self):
+        await self.channel.server_key(b"")
+        async for message in self.channel.sync(self.seal(pb.SyncRequest(meta=self.meta))):
+            self.updates += 1
+            self.bytes += len(message)
+            self.newest = message
+            self.arrived.set()
+
+    def remote_peers(self):
+        """How many peers the newest map shows."""
+        sealed = pb.EncryptedMessage.FromString(self.newest)
+        return len(pb.SyncResponse.FromString(self.box.open(sealed.body)).NetworkMap.remotePeers)
+
+
+class Crowd:
+    """Peers of one server.
+
+    Args:
+        connections: How many TCP connections they share; None gives each its own, as machines have.
+    """
+
+    def __init__(self, server, connections=None):
+        self._server, self._most = server, connections
+        self._channels, self._tasks = [], []
+        self._limit = asyncio.Semaphore(AT_ONCE)
+        self._server_key = None
+        self.peers = []
+
+    async def __aenter__(self):
+        channel = Channel(self._server.port)
+        self._server_key = PublicKey.parse(pb.ServerKeyResponse.FromString(await channel.server_key(b"")).key)
+        await channel.close()
+        return self
+
+    async def __aexit__(self, *_):
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for channel in self._channels:
+            await channel.close()
+
+    async def join(self, key=None):
+        """One more peer, with its first map."""
+        async with self._limit:
+            if self._most is None or len(self._channels) < self._most:
+                self._channels.append(Channel(self._server.port))
+            peer = Peer(self._channels[len(self.peers) % len(self._channels)], len(self.peers), self._server_key)
+            self.peers.append(peer)
+            await peer.enrol(key or self._server.key)
+            self._tasks.append(asyncio.ensure_future(peer.listen()))
+            await peer.arrived.wait()
+        return peer
+
+    async def join_all(self, *keys):
+        """As many as there are keys; the time that it took."""
+        start = time.monotonic()
+        await asyncio.gather(*(self.join(key) for key in keys))
+        return time.monotonic() - start
+
+    def updates(self):
+        """How many each has got."""
+        return [peer.updates for peer in self.peers]
+
+    def bytes(self):
+        """How much all have got, in MB."""
+        return sum(peer.bytes for peer in self.peers) / 1e6
+
+    async def settled(self):
+        """Until nothing comes any more, and the server is at rest."""
+        last = None
+        while True:
+            now = sum(self.updates()), round(self._server.cpu(), 1)
+            if now == last:
+                return
+            last = now
+            await asyncio.sleep(0.6)
+
+    async def told(self, before, within=120):
+        """Until all who were there before have got another update; the most memory that the server had meanwhile."""
+        deadline, highest = time.monotonic() + within, 0
+        while any(peer.updates == old for peer, old in zip(self.peers, before, strict=False)):
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            highest = max(highest, self._server.memory())
+            await asyncio.sleep(0.02)
+        return highest
+
+
+def run(rows):
+    """The rows of an asynchronous generator, in a fast event loop."""
+
+    async def collect():
+        return [row async for row in rows]
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(collect())
