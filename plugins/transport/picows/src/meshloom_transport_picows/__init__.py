@@ -9,6 +9,7 @@ import attrs
 from meshloom import Backend, hookimpl
 from meshloom.transport import Transport, TransportContext
 
+WIRE = "websocket"
 RANK = 10
 """Before the backend of the websockets library, which speaks the same."""
 
@@ -36,4 +37,4 @@ async def _open(_options: Options, context: TransportContext) -> AsyncIterator[T
 @hookimpl
 def meshloom_transports() -> list[Backend[TransportContext, Transport]]:
     """WebSocket by compiled code."""
-    return [Backend("picows", Options, _open, _probe, RANK)]
+    return [Backend("picows", Options, _open, _probe, RANK, WIRE)]
