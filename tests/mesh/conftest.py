@@ -8,12 +8,16 @@ from meshloom.testing.deployment import AgentProgram, ServerProgram
 from meshloom.testing.namespaces import NAT, Internet, missing_programs
 
 
-@pytest.fixture
-def internet():
+@pytest.fixture(scope="session")
+def may_make_namespaces():
     if os.geteuid() != 0:
         pytest.skip("needs root: it makes network namespaces")
     if missing := missing_programs():
         pytest.skip(f"needs {', '.join(missing)}: run make setup")
+
+
+@pytest.fixture
+def internet(may_make_namespaces):
     with Internet() as made:
         yield made
 

@@ -290,6 +290,14 @@ async def test_certificates_are_renewed_while_machines_are_connected(program, ma
     assert server.stop() == 0
 
 
+def test_nothing_to_read_again_is_no_reason_to_end(program):
+    server = program().start()
+    server.process.send_signal(signal.SIGHUP)
+    assert server.is_ready()
+    assert server.api("GET", "/api/instance")[0] == 200
+    assert server.stop(signal.SIGINT) == 0
+
+
 async def test_the_log_says_what_an_operator_cares_about_and_nothing_of_libraries(program, machine):
     server = program().start().set_up()
     await machine(server.url).login(server.setup_key())
