@@ -194,7 +194,9 @@ class Engine:
             return
         if not self._settings.ipv6:
             own = attrs.evolve(own, addresses=tuple(each for each in own.addresses if each.version == 4))
-        self._report.lazy = config.LazyConnectionEnabled
+        lazy = config.LazyConnectionEnabled if self._settings.lazy is None else self._settings.lazy
+        self._report.lazy = lazy
+        self._mesh.set_lazy(lazy, anyio.current_time())
         if own != self._own:
             self._own = own
             self._report.addresses, self._report.fqdn = own.addresses, own.fqdn
@@ -322,6 +324,7 @@ class Engine:
             if self._mesh.connected:
                 self._stats = await self._running.observed()
                 now = anyio.current_time()
+                self._mesh.set_traffic({key: each.rx_bytes + each.tx_bytes for key, each in self._stats.items()}, now)
                 self._mesh.set_handshakes(self._handshakes.observe(self._stats, datetime.now(UTC), now), now)
                 self._report.counters.handshakes += self._handshakes.new
                 self._paths.flush()

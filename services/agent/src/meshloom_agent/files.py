@@ -37,6 +37,7 @@ class AgentSettings:
 
     Args:
         up: Whether it shall be connected.
+        lazy: Whether peers sleep until there is traffic; None for what management says.
         excluded_interfaces: Beginnings of names of interfaces whose addresses are not offered.
     """
 
@@ -47,6 +48,7 @@ class AgentSettings:
     mtu: int = 0
     ipv6: bool = True
     excluded_interfaces: tuple[str, ...] = ()
+    lazy: bool | None = None
     up: bool = False
 
 

@@ -6,11 +6,12 @@ from datetime import timedelta
 import anyio
 from anyio.abc import TaskGroup
 
+from meshloom.errors import TunnelError
 from meshloom.model.keys import PresharedKey, PublicKey
 from meshloom.protocol.relay import RelayPeerID
 from meshloom.protocol.signal import SignalMessage
-from meshloom.tunnel import Address, Tunnel, TunnelPeer
-from meshloom_agent.mesh import Endpoint, Mesh, RelayPlan, RemotePeer, Way, exchange
+from meshloom.tunnel import Address, Doorbell, Tunnel, TunnelPeer
+from meshloom_agent.mesh import Asleep, Endpoint, Mesh, RelayPlan, RemotePeer, Way, exchange
 from meshloom_agent.relays import NamedTransport, RelayedPath, RelayLinks
 
 KEEPALIVE = timedelta(seconds=25)
@@ -43,11 +44,12 @@ class Paths:
         )
         self._send, self._apply = send, apply
         self._tunnel: Tunnel | None = None
+        self._doorbell: Doorbell | None = None
         self._token = b""
         self._links_news = False
         self._relayed: dict[RelayPeerID, RelayedPath] = {}
         self._timer = anyio.Event()
-        self._made: dict[PublicKey, tuple[RemotePeer, Endpoint | None, int, TunnelPeer]] = {}
+        self._made: dict[PublicKey, tuple[RemotePeer, Endpoint | Asleep | None, int, TunnelPeer]] = {}
 
     def start(self, tunnel: Tunnel, tasks: TaskGroup) -> None:
         """From now on there is a tunnel; the tasks end with their group."""
@@ -84,6 +86,8 @@ class Paths:
             for data, destination, via in mesh.datagrams():
                 if via is None:
                     self._tunnel.port.send(data, destination)
+        for peer, packet in mesh.packets():
+            self._send_packet(peer, packet)
         for message in mesh.signals():
             self._send(message)
         if mesh.endpoints_changed:
@@ -103,16 +107,24 @@ class Paths:
             made = TunnelPeer(
                 frozenset(remote.allowed_ips),
                 self._address(key, endpoint),
-                KEEPALIVE if endpoint else None,
+                None if endpoint is None or isinstance(endpoint, Asleep) else KEEPALIVE,
                 preshared,
                 session,
             )
             self._made[key] = remote, endpoint, session, made
         return {key: made for key, (*_, made) in self._made.items()}
 
+    @property
+    def _running(self) -> Tunnel:
+        if self._tunnel is None:
+            raise TunnelError("there is no tunnel")
+        return self._tunnel
+
     # -- relays ---------------------------------------------------------------------------------------------
 
-    def _address(self, peer: PublicKey, endpoint: Endpoint | None) -> Address | None:
+    def _address(self, peer: PublicKey, endpoint: Endpoint | Asleep | None) -> Address | None:
+        if isinstance(endpoint, Asleep):
+            return self._opened_doorbell().endpoint(endpoint.number)
         if endpoint is Way.RELAYED:
             return self._relayed_path(self.links.id_of(peer)).endpoint
         return endpoint if isinstance(endpoint, tuple) else None
@@ -120,9 +132,7 @@ class Paths:
     def _relayed_path(self, peer: RelayPeerID) -> RelayedPath:
         path = self._relayed.get(peer)
         if path is None:
-            if self._tunnel is None:
-                raise RuntimeError("a relayed path needs a tunnel")
-            path = self._relayed[peer] = RelayedPath(self._tunnel, peer)
+            path = self._relayed[peer] = RelayedPath(self._running, peer)
         return path
 
     def _settle_relayed(self) -> None:
@@ -153,6 +163,25 @@ class Paths:
         if path is not None:
             path.deliver(payload)
 
+    # -- peers that sleep --------------------------------------------------------------------------------------
+
+    def _opened_doorbell(self) -> Doorbell:
+        if self._doorbell is None:
+            self._doorbell = self._running.doorbell(self._rung)
+        return self._doorbell
+
+    def _rung(self, number: int, packet: bytes) -> None:
+        self.mesh.rung(number, packet, anyio.current_time())
+        self.flush()
+
+    def _send_packet(self, peer: PublicKey, packet: bytes) -> None:
+        """One of WireGuard's that waited for a path."""
+        endpoint = self.mesh.endpoints.get(peer)
+        if endpoint is Way.RELAYED:
+            self._relayed_path(self.links.id_of(peer)).send_packet(packet)
+        elif isinstance(endpoint, tuple) and self._tunnel is not None:
+            self._tunnel.port.send(packet, endpoint)
+
     # -- tasks -------------------------------------------------------------------------------------------------
 
     async def _run_timers(self) -> None:
@@ -170,9 +199,7 @@ class Paths:
             self.flush()
 
     async def _read_port(self) -> None:
-        if self._tunnel is None:
-            return
-        port = self._tunnel.port
+        port = self._running.port
         while True:
             data, source = await port.receive()
             self.mesh.receive_datagram(data, source, anyio.current_time())

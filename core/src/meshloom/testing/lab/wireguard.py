@@ -21,6 +21,8 @@ KEEPALIVE_TIMEOUT = 10.0
 REKEY_ON_RECEIVING = REJECT_AFTER - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT
 
 INITIATION, RESPONSE, DATA = b"\x01\0\0\0", b"\x02\0\0\0", b"\x04\0\0\0"
+SIZES = {INITIATION: 148, RESPONSE: 92, DATA: 32}
+"""Bytes of each message, without a payload's."""
 KEY = 32
 HEADER = 4 + 2 * KEY + 4
 
@@ -60,6 +62,7 @@ class _Peer:
     queued: list[bytes] = attrs.field(factory=list)
     sent_at: float = 0.0
     heard_at: float = 0.0
+    traffic: int = 0
     generations: dict[str, int] = attrs.field(factory=dict)
 
 
@@ -122,6 +125,10 @@ class SimulatedWireGuard:
         """When the last handshake with each peer was."""
         return {PublicKey.of(key): peer.handshake_at for key, peer in self._peers.items()}
 
+    def traffic(self) -> dict[PublicKey, int]:
+        """Bytes exchanged with each peer, as the device counts them."""
+        return {PublicKey.of(key): peer.traffic for key, peer in self._peers.items()}
+
     def receive(self, data: bytes, source: Address) -> None:
         """A datagram that is WireGuard's."""
         if len(data) < HEADER or data[4 + KEY : 4 + 2 * KEY] != self._own.raw:
@@ -130,6 +137,7 @@ class SimulatedWireGuard:
         peer = self._peers.get(key)
         if peer is None:
             return
+        peer.traffic += SIZES[data[:4]] + len(data) - HEADER if data[:4] in SIZES else 0
         kind, session = data[:4], data[HEADER - 4 : HEADER]
         if kind == INITIATION:
             self._receive_initiation(key, peer, session, source)
@@ -226,12 +234,17 @@ class SimulatedWireGuard:
     def _keep_alive(self, key: bytes, peer: _Peer) -> None:
         self._send(key, peer, b"")
 
+    def _keep_alive_for_ever(self, key: bytes, peer: _Peer) -> None:
+        if peer.config.keepalive:
+            self._send(key, peer, b"")
+
     def _plan_keepalive(self, key: bytes, peer: _Peer) -> None:
         if peer.config.keepalive:
-            self._later(key, peer, "persistent", peer.config.keepalive, self._keep_alive)
+            self._later(key, peer, "persistent", peer.config.keepalive, self._keep_alive_for_ever)
 
     def _emit(self, key: bytes, peer: _Peer, kind: bytes, session: bytes, payload: bytes = b"") -> None:
         if peer.endpoint is not None:
+            peer.traffic += SIZES[kind] + len(payload)
             self._send_datagram(kind + self._own.raw + key + session + payload, peer.endpoint)
 
     def _later(

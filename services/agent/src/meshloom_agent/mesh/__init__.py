@@ -4,6 +4,7 @@ No clock, socket or randomness: the same code runs in the daemon and, in virtual
 """
 
 from meshloom_agent.mesh.connection import Endpoint
+from meshloom_agent.mesh.lazy import Asleep
 from meshloom_agent.mesh.mesh import Mesh, RemotePeer
 from meshloom_agent.mesh.options import MeshOptions
 from meshloom_agent.mesh.path import Way
@@ -12,6 +13,7 @@ from meshloom_agent.mesh.relays import RelayPlan, exchange
 from meshloom_agent.mesh.status import ConnectionState, PathStatus
 
 __all__ = [
+    "Asleep",
     "ConnectionState",
     "Endpoint",
     "HomeRelay",

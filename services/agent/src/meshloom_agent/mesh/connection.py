@@ -42,6 +42,7 @@ class PeerConnection:
         endpoint: None where WireGuard must learn it, or has to wait.
         session: Grows when the other side has forgotten WireGuard's session: ours must shake hands anew.
         relay: The relayed path that shall be open.
+        is_awaited: Our WireGuard has a packet for it: no time to wait for the other's.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class PeerConnection:
         self.endpoint: Endpoint | None = None
         self.session = 0
         self.relay: RelayUse | None = None
+        self.is_awaited = False
+        self.token = token
         self.reason = "waiting for its offer"
-        self._token, self._entropy, self._options, self._refuse = token, entropy, options, refuse
+        self._entropy, self._options, self._refuse = entropy, options, refuse
         self._local: list[Candidate] = []
         self._credentials = Credentials(self._word(16), self._word(32))
         self._introduction = Introduction(other, self._credentials, options)
@@ -185,7 +188,7 @@ class PeerConnection:
             self._restart(now)
         elif self._way is Way.RELAYED:
             self._since = now
-            self._renew_relay(now)
+            self._choose_relay(now, anew=True)
 
     def handle_timer(self, now: float) -> None:
         """Repeat offers, move the ICE session on, return to a proven path, set the endpoint that was not learned."""
@@ -280,7 +283,7 @@ class PeerConnection:
             # Ours must shake hands when there is a path, and does so only with a peer that is new to it.
             self.endpoint = None
             self.session += 1
-        self._renew_relay(now)
+        self._choose_relay(now, anew=True)
 
     def _begin(self, remote: Credentials, now: float) -> None:
         if self.reason != NO_DIRECT_PATH:
@@ -289,7 +292,7 @@ class PeerConnection:
         self._agent = IceAgent(
             controlling=self.controlling,
             local=self._credentials,
-            token=self._token,
+            token=self.token,
             tie_breaker=int.from_bytes(self._entropy(8)),
             entropy=self._entropy,
             now=now,
@@ -330,7 +333,8 @@ class PeerConnection:
         self._remote_home = HomeRelay(address, message.relay_ip) if address else None
         self._choose_relay(now)
 
-    def _choose_relay(self, now: float) -> None:
+    def _choose_relay(self, now: float, *, anew: bool = False) -> None:
+        self._relay_attempt += anew
         chosen = None
         if self._options.relays:
             chosen = relay_for(
@@ -341,10 +345,6 @@ class PeerConnection:
             if self._path.is_relay_open:
                 self._path.set_relay(False, now)
                 self._take_path(now)
-
-    def _renew_relay(self, now: float) -> None:
-        self._relay_attempt += 1
-        self._choose_relay(now)
 
     # -- the path ----------------------------------------------------------------------------------------------
 
@@ -380,7 +380,7 @@ class PeerConnection:
         target = self._target()
         if target is None or target == self.endpoint:
             return
-        if self.controlling or self.endpoint is not None:
+        if self.controlling or self.is_awaited or self.endpoint is not None:
             self.endpoint, self._learn_until = target, None
         elif self._learn_until is None:
             self._learn_until = now + self._options.learn_endpoint

@@ -1,26 +1,25 @@
 """All peer connections of one agent, and what they share: the port's addresses, signal, one timer."""
 
-import heapq
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import attrs
 
 from meshloom.model.keys import PublicKey
-from meshloom.protocol.ice import AddressDiscovery, Candidate, CandidateKind, Outgoing
-from meshloom.protocol.ice.candidate import local_candidate
+from meshloom.protocol.ice import Outgoing
 from meshloom.protocol.signal import SignalKind, SignalMessage
-from meshloom.protocol.stun import Address, Attribute
-from meshloom_agent.mesh.candidates import host_candidates
+from meshloom.protocol.stun import HEADER, Address
 from meshloom_agent.mesh.connection import Endpoint, PeerConnection
+from meshloom_agent.mesh.lazy import Activity, Asleep, Sleepers, can_sleep
+from meshloom_agent.mesh.local import LocalCandidates
 from meshloom_agent.mesh.options import MeshOptions
+from meshloom_agent.mesh.registry import Registry
 from meshloom_agent.mesh.relay import HomeRelay, RelayUse
-from meshloom_agent.mesh.status import PathStatus
+from meshloom_agent.mesh.status import ConnectionState, PathStatus
 
 IPNetwork = IPv4Network | IPv6Network
 DISCOVERY = b"\0\0\0\0"
-USERNAME_AT = 20
-"""Where a request's first attribute begins; ICE's requests begin with USERNAME, others are searched for it."""
+NOT_FOR_CONNECTIONS = frozenset({SignalKind.HEARTBEAT, SignalKind.MODE})
 
 
 @attrs.frozen
@@ -35,14 +34,14 @@ class RemotePeer:
 class Mesh:
     """Everything between the network map and the endpoints of WireGuard's peers.
 
-    After each call: send ``datagrams()`` and ``signals()``, look at ``endpoints`` where ``endpoints_changed`` and at
-    ``relays`` where ``relays_changed``, and wake it at ``deadline()``.
+    After each call: send ``datagrams()``, ``signals()`` and ``packets()``, look at ``endpoints`` where
+    ``endpoints_changed`` and at ``relays`` where ``relays_changed``, and wake it at ``deadline()``.
     """
 
     def __init__(self, own: PublicKey, entropy: Callable[[int], bytes], options: MeshOptions | None = None) -> None:
         self.options = options or MeshOptions()
         self.peers: dict[PublicKey, RemotePeer] = {}
-        self.endpoints: dict[PublicKey, Endpoint | None] = {}
+        self.endpoints: dict[PublicKey, Endpoint | Asleep | None] = {}
         """The peers that WireGuard shall have, and where they are; None for one that must be waited for.
 
         The side that begins is not to have the peer before there is a path: WireGuard would try a handshake into
@@ -56,41 +55,41 @@ class Mesh:
         self._direct: dict[PublicKey, Address] = {}
         self._home: HomeRelay | None = None
         self._own, self._entropy = own, entropy
-        self._connections: dict[PublicKey, PeerConnection] = {}
-        self._by_ufrag: dict[bytes, PeerConnection] = {}
-        self._by_token: dict[bytes, PeerConnection] = {}
+        self._connections = Registry()
         self._tokens = 0
-        self._discovery = AddressDiscovery(DISCOVERY, entropy)
-        self._addresses: list[str] = []
-        self._allocations: dict[Address, Address] = {}
-        self._listen_port = 0
-        self._candidates: list[Candidate] = []
+        self._local = LocalCandidates(DISCOVERY, entropy)
         self._overlay: list[IPNetwork] = []
         self._signal_ready = False
-        self._timers: list[tuple[float, int, PublicKey]] = []
-        self._planned: dict[PublicKey, float] = {}
-        self._order = 0
+        self._lazy = False
+        self._sleepers, self._activity = Sleepers(), Activity()
+        self._slept_at: dict[PublicKey, float] = {}
         self._out: list[Outgoing] = []
         self._signals: list[SignalMessage] = []
+        self._packets: list[tuple[PublicKey, bytes]] = []
 
     # -- what is told to it ------------------------------------------------------------------------------------
 
     def set_peers(self, peers: Mapping[PublicKey, RemotePeer], now: float) -> None:
         """The peers of the newest map; connections to those that are gone end at once."""
         for gone in self.peers.keys() - peers.keys():
-            connection = self._connections.pop(gone)
-            del self._by_ufrag[connection.ufrag.encode()]
-            self._by_token = {token: each for token, each in self._by_token.items() if each is not connection}
+            self._end(gone)
+            self._sleepers.forget(gone)
+            self._slept_at.pop(gone, None)
+            self.endpoints_changed |= gone in self.endpoints
             self.endpoints.pop(gone, None)
-            self._direct.pop(gone, None)
-            self.relays_changed |= self.relays.pop(gone, None) is not None
-            self._planned.pop(gone, None)
-            self.endpoints_changed = True
-        new = peers.keys() - self.peers.keys()
+        new = [key for key in peers if key not in self.peers and key != self._own]
         self.peers = dict(peers)
-        for key in peers:
-            if key in new and key != self._own:
+        for key in new:
+            if self._may_sleep(key):
+                self._put_to_sleep(key, now)
+            else:
                 self._connect(key, now)
+
+    def set_lazy(self, lazy: bool, now: float) -> None:
+        """Whether peers without traffic sleep; those that are awake fall asleep when they have been idle for long."""
+        self._lazy = lazy
+        for key in list(self._slept_at) if not lazy else ():
+            self.wake(key, now)
 
     def set_overlay(self, networks: Sequence[IPNetwork]) -> None:
         """Networks of the mesh itself: no path leads through them."""
@@ -98,30 +97,24 @@ class Mesh:
 
     def set_servers(self, stuns: Sequence[Address], now: float) -> None:
         """STUN servers, resolved."""
-        self._discovery.set_servers(stuns, now)
-        self._after_discovery(now)
+        self._local.set_servers(stuns, now)
+        self._after_local(now)
 
     def set_allocations(self, allocations: Mapping[Address, Address], now: float) -> None:
         """Our relayed addresses on TURN servers, each with the address of ours that the server sees."""
-        if dict(allocations) != self._allocations:
-            self._allocations = dict(allocations)
-            self._new_candidates(now, moved=False)
+        self._local.set_allocations(allocations)
+        self._after_local(now)
 
     def set_local(self, addresses: Sequence[str], listen_port: int, now: float) -> bool:
         """Addresses of this host's interfaces, best first, and WireGuard's port; whether others were known before."""
-        if list(addresses) == self._addresses and listen_port == self._listen_port:
-            return False
-        moved = bool(self._listen_port)
-        self._addresses, self._listen_port = list(addresses), listen_port
-        if moved:
-            self._discovery.ask_again(now)
-        self._new_candidates(now, moved=moved)
+        moved = self._local.set_addresses(addresses, listen_port, now)
+        self._after_local(now, moved=moved)
         return moved
 
     def signal_ready(self, ready: bool, now: float) -> None:
         """Whether messages can be sent and received."""
         self._signal_ready = ready
-        for connection in self._connections.values():
+        for connection in self._connections:
             connection.signal_ready(ready, now)
             self._drain(connection)
 
@@ -130,15 +123,16 @@ class Mesh:
         if home == self._home:
             return
         self._home = home
-        for connection in self._connections.values():
+        for connection in self._connections:
             connection.set_home(home, now)
             self._drain(connection)
 
     def relay_opened(self, peer: PublicKey, now: float) -> None:
         """The relayed path that ``relays`` asks for reaches the peer."""
-        if peer in self.relays:
-            self._connections[peer].relay_opened(now)
-            self._drain(self._connections[peer])
+        connection = self._connections.get(peer)
+        if connection is not None and peer in self.relays:
+            connection.relay_opened(now)
+            self._drain(connection)
 
     def relay_lost(self, peer: PublicKey, reason: str, now: float) -> None:
         """It does not, or no longer; *reason* in words."""
@@ -147,60 +141,82 @@ class Mesh:
             self._drain(connection)
 
     def receive_signal(self, message: SignalMessage, now: float) -> None:
-        """A message of another agent; those of peers outside the map are dropped."""
-        connection = self._connections.get(message.other)
-        if connection is not None and message.kind not in (SignalKind.HEARTBEAT, SignalKind.MODE):
+        """A message of another agent; those of peers outside the map are dropped. It wakes a peer that sleeps."""
+        key = message.other
+        if message.kind is SignalKind.GO_IDLE:
+            if key in self._connections and self._may_sleep(key):
+                self._put_to_sleep(key, now)
+        elif key in self.peers and message.kind not in NOT_FOR_CONNECTIONS:
+            connection = self._connections.get(key) or self._connect(key, now)
             connection.receive_signal(message, now)
             self._drain(connection)
 
     def receive_datagram(self, data: bytes, source: Address, now: float, via: Address | None = None) -> None:
         """A STUN message that came to the shared port, or *via* a relayed candidate of ours."""
-        if len(data) < USERNAME_AT:
+        if len(data) < HEADER:
             return
-        if data[0] & 1:  # a response
-            token = data[8:12]
-            if token == DISCOVERY:
-                self._discovery.receive(data, source, now)
-                self._after_discovery(now)
-                return
-            connection = self._by_token.get(token)
-        else:
-            connection = self._by_ufrag.get(_receiver(data))
-        if connection is not None:
+        if data[0] & 1 and data[8:12] == DISCOVERY:
+            self._local.receive(data, source, now)
+            self._after_local(now)
+        elif (connection := self._connections.addressed(data)) is not None:
             connection.receive_datagram(data, source, now, via)
             self._drain(connection)
 
     def set_handshakes(self, latest: Mapping[PublicKey, float | None], now: float) -> None:
         """When WireGuard last shook hands with each peer, on the same clock as ``now``."""
-        for key, connection in self._connections.items():
+        for connection in self._connections:
             if connection.is_connected:
-                connection.handshake(latest.get(key), now)
+                connection.handshake(latest.get(connection.other), now)
                 self._drain(connection)
+
+    # -- sleep -------------------------------------------------------------------------------------------------
+
+    def rung(self, number: int, packet: bytes, now: float) -> None:
+        """WireGuard has a packet for the peer that sleeps under that number."""
+        key = self._sleepers.peer(number)
+        if key is not None and key in self.peers:
+            self._sleepers.packets[key] = packet
+            self.wake(key, now)
+
+    def wake(self, peer: PublicKey, now: float) -> None:
+        """Connect to a peer, whether it sleeps or not."""
+        connection = self._connections.get(peer) or self._connect(peer, now)
+        connection.is_awaited = peer in self._sleepers.packets
+        self._drain(connection)
+
+    def set_traffic(self, traffic: Mapping[PublicKey, int], now: float) -> None:
+        """Bytes exchanged with each peer, as WireGuard counts them: those that were idle for long fall asleep."""
+        if not self._lazy:
+            return
+        awake = {key: count for key, count in traffic.items() if key in self._connections and self._may_sleep(key)}
+        for key in self._activity.observe(awake, now, self.options.idle_after):
+            self._signals.append(SignalMessage(SignalKind.GO_IDLE, key))
+            self._put_to_sleep(key, now)
+
+    def _may_sleep(self, peer: PublicKey) -> bool:
+        return self._lazy and can_sleep(self.peers[peer].version)
+
+    def _put_to_sleep(self, peer: PublicKey, now: float) -> None:
+        self._end(peer)
+        self._sleepers.packets.pop(peer, None)
+        self._slept_at[peer] = now
+        self.endpoints[peer] = Asleep(self._sleepers.number(peer))
+        self.endpoints_changed = True
 
     # -- time --------------------------------------------------------------------------------------------------
 
     def handle_timer(self, now: float) -> None:
         """Do what is due, and look only at the connections that have something to do."""
-        due = self._discovery.deadline()
-        if due is not None and due <= now:
-            self._discovery.handle_timer(now)
-            self._after_discovery(now)
-        while self._timers and self._timers[0][0] <= now:
-            time, _, key = heapq.heappop(self._timers)
-            connection = self._connections.get(key)
-            if connection is not None and self._planned.get(key) == time:
-                del self._planned[key]
-                connection.handle_timer(now)
-                self._drain(connection)
+        self._local.handle_timer(now)
+        self._after_local(now)
+        for connection in self._connections.due(now):
+            connection.handle_timer(now)
+            self._drain(connection)
 
     def deadline(self) -> float | None:
         """When ``handle_timer`` has something to do."""
-        while self._timers and self._planned.get(self._timers[0][2]) != self._timers[0][0]:
-            heapq.heappop(self._timers)
-        times = [self._timers[0][0]] if self._timers else []
-        if (due := self._discovery.deadline()) is not None:
-            times.append(due)
-        return min(times, default=None)
+        times = (self._connections.deadline(), self._local.deadline())
+        return min((time for time in times if time is not None), default=None)
 
     def datagrams(self) -> list[Outgoing]:
         """What to send now."""
@@ -212,13 +228,22 @@ class Mesh:
         out, self._signals = self._signals, []
         return out
 
+    def packets(self) -> list[tuple[PublicKey, bytes]]:
+        """WireGuard's packets that rang for peers which have a path now: to be sent there."""
+        out, self._packets = self._packets, []
+        return out
+
     def status(self, peer: PublicKey) -> PathStatus:
         """For people."""
-        return self._connections[peer].status()
+        connection = self._connections.get(peer)
+        if connection is None:
+            return PathStatus(ConnectionState.IDLE, self._slept_at.get(peer, 0.0), "there is no traffic")
+        return connection.status()
 
     def session(self, peer: PublicKey) -> int:
         """Grows when WireGuard has to forget its session with the peer and shake hands anew."""
-        return self._connections[peer].session
+        connection = self._connections.get(peer)
+        return connection.session if connection is not None else 0
 
     def direct_address(self, peer: PublicKey) -> Address | None:
         """Where the peer is while the direct path to it is in use."""
@@ -227,34 +252,38 @@ class Mesh:
     @property
     def connected(self) -> int:
         """How many peers are connected."""
-        return sum(connection.is_connected for connection in self._connections.values())
+        return sum(connection.is_connected for connection in self._connections)
 
     @property
     def public_addresses(self) -> list[Address]:
         """Our port's addresses as STUN servers see them."""
-        return self._discovery.mapped
+        return self._local.mapped
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    def _connect(self, key: PublicKey, now: float) -> None:
+    def _connect(self, key: PublicKey, now: float) -> PeerConnection:
         self._tokens += 1
-        token = self._tokens.to_bytes(4)
         connection = PeerConnection(
             self._own,
             key,
-            token=token,
+            token=self._tokens.to_bytes(4),
             entropy=self._entropy,
             options=self.options,
             refuse=self._is_overlay,
             now=now,
         )
-        self._connections[key] = connection
-        self._by_ufrag[connection.ufrag.encode()] = connection
-        self._by_token[token] = connection
-        connection.set_local(self._candidates, self._listen_port, now, moved=False)
+        self._slept_at.pop(key, None)
+        self._connections.add(connection)
+        connection.set_local(self._local.candidates, self._local.listen_port, now, moved=False)
         connection.set_home(self._home, now)
         connection.signal_ready(self._signal_ready, now)
         self._drain(connection)
+        return connection
+
+    def _end(self, key: PublicKey) -> None:
+        self._connections.remove(key)
+        self._direct.pop(key, None)
+        self.relays_changed |= self.relays.pop(key, None) is not None
 
     def _drain(self, connection: PeerConnection) -> None:
         """After every call of a connection."""
@@ -262,12 +291,7 @@ class Mesh:
         self._signals += connection.signals
         connection.signals.clear()
         key = connection.other
-        if connection.endpoint is None and connection.controlling:
-            if self.endpoints.pop(key, None) is not None:
-                self.endpoints_changed = True
-        elif key not in self.endpoints or self.endpoints[key] != connection.endpoint:
-            self.endpoints[key] = connection.endpoint
-            self.endpoints_changed = True
+        self._set_endpoint(key, connection)
         if connection.relay != self.relays.get(key):
             self.relays_changed = True
             if connection.relay is None:
@@ -281,55 +305,31 @@ class Mesh:
                 del self._direct[key]
             else:
                 self._direct[key] = direct
-        due = connection.deadline()
-        if due is None:
-            self._planned.pop(key, None)
-        elif self._planned.get(key) != due:
-            self._planned[key] = due
-            self._order += 1
-            heapq.heappush(self._timers, (due, self._order, key))
+        self._connections.plan(connection)
 
-    def _after_discovery(self, now: float) -> None:
-        self._out += [(data, server, None) for data, server in self._discovery.datagrams()]
-        if self._discovery.changed:
-            self._discovery.changed = False
-            self._new_candidates(now, moved=False)
+    def _set_endpoint(self, key: PublicKey, connection: PeerConnection) -> None:
+        wanted: Endpoint | Asleep | None = connection.endpoint
+        if wanted is None and key in self._sleepers:
+            wanted = Asleep(self._sleepers.number(key))  # until there is a path, every packet rings
+        elif wanted is None and connection.controlling:
+            self.endpoints_changed |= key in self.endpoints
+            self.endpoints.pop(key, None)
+            return
+        if key not in self.endpoints or self.endpoints[key] != wanted:
+            self.endpoints[key] = wanted
+            self.endpoints_changed = True
+        if connection.endpoint is not None and (packet := self._sleepers.packets.pop(key, None)) is not None:
+            self._packets.append((key, packet))
 
-    def _new_candidates(self, now: float, *, moved: bool) -> None:
-        hosts = host_candidates(self._addresses, self._listen_port)
-        known = {candidate.address for candidate in hosts}
-        reflexive = [
-            local_candidate(CandidateKind.SERVER_REFLEXIVE, mapped, 65535 - number, self._base(mapped, hosts))
-            for number, mapped in enumerate(self._discovery.mapped)
-            if mapped not in known
-        ]
-        relayed = [
-            local_candidate(CandidateKind.RELAY, address, 65535 - number, seen)
-            for number, (address, seen) in enumerate(self._allocations.items())
-        ]
-        self._candidates = hosts + reflexive + relayed
-        for connection in self._connections.values():
-            connection.set_local(self._candidates, self._listen_port, now, moved=moved)
+    def _after_local(self, now: float, *, moved: bool = False) -> None:
+        self._out += self._local.datagrams()
+        if not self._local.changed:
+            return
+        self._local.changed = False
+        for connection in self._connections:
+            connection.set_local(self._local.candidates, self._local.listen_port, now, moved=moved)
             self._drain(connection)
-
-    def _base(self, mapped: Address, hosts: list[Candidate]) -> Address:
-        """The local address behind a mapped one: the first of its family."""
-        for host in hosts:
-            if (":" in host.address[0]) == (":" in mapped[0]):
-                return host.address
-        return "0.0.0.0", self._listen_port
 
     def _is_overlay(self, address: str) -> bool:
         parsed = ip_address(address)
         return any(parsed in network for network in self._overlay)
-
-
-def _receiver(data: bytes) -> bytes:
-    """The receiver's ufrag of a request; empty where there is none."""
-    at = USERNAME_AT
-    while at + 4 <= len(data):
-        size = int.from_bytes(data[at + 2 : at + 4])
-        if data[at : at + 2] == Attribute.USERNAME.to_bytes(2):
-            return data[at + 4 : at + 4 + size].partition(b":")[0]
-        at += 4 + size + -size % 4
-    return b""

@@ -19,6 +19,7 @@ class MeshOptions:
         young: Age up to which an ICE session of ours is new enough for one that the other side has begun anew.
         handshake_within: Age of the last handshake from which on a path counts as dead (WireGuard renews after 180 s).
         patience: How slowly a direct path that failed is trusted again.
+        idle_after: Without traffic until a peer falls asleep, where that is wanted.
         relays: Whether relays are used.
         force_relay: No direct paths.
     """
@@ -32,5 +33,6 @@ class MeshOptions:
     handshake_within: float = 210.0
     timers: Timers = Timers()
     patience: Patience = Patience()
+    idle_after: float = 900.0
     relays: bool = True
     force_relay: bool = False

@@ -37,6 +37,10 @@ class RelayedPath:
         if connection is not None and not connection.send(message):
             self.too_long |= len(message) > connection.max_message_size
 
+    def send_packet(self, packet: bytes) -> None:
+        """A packet for the peer that did not come through WireGuard's socket."""
+        self.send(memoryview(self._head + packet))
+
     def close(self) -> None:
         """No more packets."""
         self.connection = None

@@ -10,7 +10,7 @@ from meshloom.protocol.signal import SignalMessage
 from meshloom.protocol.stun import MAGIC_COOKIE, Address
 from meshloom.testing.lab import Exchange, Host, Lab, SimulatedWireGuard, UdpPort
 from meshloom.testing.lab.wireguard import WireGuardPeer
-from meshloom_agent.mesh import Endpoint, Mesh, MeshOptions, PathStatus, RemotePeer, Way
+from meshloom_agent.mesh import Asleep, Endpoint, Mesh, MeshOptions, PathStatus, RemotePeer, Way
 from meshloom_agent.testing.relays import Relays, SimulatedRelays
 
 PORT = 51820
@@ -18,6 +18,9 @@ KEEPALIVE = 25.0
 LOOK_EVERY = 30.0
 NOTICE = 0.05
 """Seconds from a change of addresses to the agent's knowing it."""
+
+VERSION = "0.77.1"
+DOORBELL = "127.64.0.0"
 
 PING, PONG = b"ping", b"pong"
 
@@ -38,6 +41,7 @@ class SimulatedAgent:
         number: int,
         stuns: Sequence[Address],
         relays: Relays | None = None,
+        lazy: bool = False,
         options: MeshOptions | None = None,
     ) -> None:
         self.key = PublicKey.of(lab.random.randbytes(32))
@@ -48,7 +52,7 @@ class SimulatedAgent:
         """When each peer last answered a ping."""
         self.after_each_step: Callable[[SimulatedAgent], None] = lambda _: None
         self._lab, self._exchange, self._options = lab, exchange, options
-        self._all_relays = relays or {}
+        self._all_relays, self._lazy = relays or {}, lazy
         self._runs = self._serial = 0
         self._wake: float | None = None
         self._port: UdpPort | None = None
@@ -72,6 +76,7 @@ class SimulatedAgent:
         self.relays = self._new_relays()
         self._port = self.host.bind(PORT, self._receive)
         self.mesh.set_overlay([ip_network("100.64.0.0/10")])
+        self.mesh.set_lazy(self._lazy, self._now)
         self._apply_map()
         self.mesh.set_local(self.host.addresses, PORT, self._now)
         self.mesh.set_servers(self.stuns, self._now)
@@ -119,6 +124,10 @@ class SimulatedAgent:
         if self.is_running:
             self.wireguard.send(other.key, PING)
 
+    def settle(self) -> None:
+        """After something was told to ``mesh`` from outside."""
+        self._flush()
+
     # -- what happens to it ------------------------------------------------------------------------------------
 
     @property
@@ -150,7 +159,9 @@ class SimulatedAgent:
         )
 
     def _send(self, data: bytes, destination: Address) -> None:
-        if self._port is not None and not self.relays.send(data, destination):
+        if destination[0] == DOORBELL:
+            self._later(0.0, lambda: self.mesh.rung(destination[1], data, self._now))
+        elif self._port is not None and not self.relays.send(data, destination):
             self._port.send(data, destination)
 
     def _receive(self, data: bytes, source: Address) -> None:
@@ -179,13 +190,14 @@ class SimulatedAgent:
         self.mesh.set_local(self.host.addresses, PORT, self._now)
 
     def _look(self) -> None:
+        self.mesh.set_traffic(self.wireguard.traffic(), self._now)
         self.mesh.set_handshakes(self.wireguard.handshakes(), self._now)
         self._later(LOOK_EVERY, self._look)
 
     def _apply_map(self) -> None:
         self.mesh.set_peers(
             {
-                key: RemotePeer((ip_network(f"100.64.{number >> 8}.{number & 255}/32"),))
+                key: RemotePeer((ip_network(f"100.64.{number >> 8}.{number & 255}/32"),), version=VERSION)
                 for key, number in self.known.items()
             },
             self._now,
@@ -199,6 +211,11 @@ class SimulatedAgent:
         self.relays.settle(self._now)
         for data, destination, _ in mesh.datagrams():
             self._send(data, destination)
+        for peer, packet in mesh.packets():
+            endpoint = mesh.endpoints[peer]
+            address = self.relays.endpoint(peer) if endpoint is Way.RELAYED else _address(endpoint)
+            if address is not None:
+                self._send(packet, address)
         for message in mesh.signals():
             self._exchange.send(message.other, attrs.evolve(message, other=self.key))
         if mesh.endpoints_changed:
@@ -207,7 +224,7 @@ class SimulatedAgent:
                 {
                     key: WireGuardPeer(
                         self.relays.endpoint(key) if endpoint is Way.RELAYED else _address(endpoint),
-                        KEEPALIVE if endpoint else None,
+                        None if endpoint is None or isinstance(endpoint, Asleep) else KEEPALIVE,
                         mesh.session(key),
                     )
                     for key, endpoint in mesh.endpoints.items()
@@ -230,6 +247,8 @@ class SimulatedAgent:
         self._later(max(0.0, due - self._now), wake)
 
 
-def _address(endpoint: Endpoint | None) -> Address | None:
+def _address(endpoint: Endpoint | Asleep | None) -> Address | None:
     """There are no TURN servers in the simulated network."""
+    if isinstance(endpoint, Asleep):
+        return DOORBELL, endpoint.number
     return endpoint if isinstance(endpoint, tuple) else None

@@ -21,6 +21,7 @@ class SimulatedMesh:
         ipv6: bool = False,
         options: MeshOptions | None = None,
         relays: int = 0,
+        lazy: bool = False,
     ) -> None:
         self.lab = Lab(seed, conditions, ipv6=ipv6)
         self.clock = self.lab.clock
@@ -33,7 +34,7 @@ class SimulatedMesh:
         self.agents: list[SimulatedAgent] = []
         self.map_delay = 0.1
         """Seconds, at the most, until an agent has a new map."""
-        self._options = options
+        self._options, self._lazy = options, lazy
         self._numbers = self._serial = 0
 
     def agent(self, host: Host, watch: Callable[[SimulatedAgent], None] = lambda _: None) -> SimulatedAgent:
@@ -46,6 +47,7 @@ class SimulatedMesh:
             number=self._numbers,
             stuns=[self.stun.address],
             relays=self.relays,
+            lazy=self._lazy,
             options=self._options,
         )
         watch(agent)

@@ -1,0 +1,99 @@
+"""Our own candidates: of the host's interfaces, as STUN servers see them, and on TURN servers."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from meshloom.protocol.ice import AddressDiscovery, Candidate, CandidateKind, Outgoing
+from meshloom.protocol.ice.candidate import local_candidate
+from meshloom.protocol.stun import Address
+from meshloom_agent.mesh.candidates import host_candidates
+
+
+class LocalCandidates:
+    """The shared port's. After each call look at ``changed``, drain ``datagrams()``, and wake it at ``deadline()``.
+
+    Args:
+        token: First bytes of the transactions with STUN servers.
+    """
+
+    def __init__(self, token: bytes, entropy: Callable[[int], bytes]) -> None:
+        self.candidates: list[Candidate] = []
+        self.listen_port = 0
+        self.changed = False
+        """Whether ``candidates`` are others since this was last set to False."""
+        self._discovery = AddressDiscovery(token, entropy)
+        self._addresses: list[str] = []
+        self._allocations: dict[Address, Address] = {}
+
+    def set_servers(self, stuns: Sequence[Address], now: float) -> None:
+        """STUN servers, resolved."""
+        self._discovery.set_servers(stuns, now)
+        self._follow()
+
+    def set_allocations(self, allocations: Mapping[Address, Address]) -> None:
+        """Our relayed addresses on TURN servers, each with the address of ours that the server sees."""
+        if dict(allocations) != self._allocations:
+            self._allocations = dict(allocations)
+            self._make()
+
+    def set_addresses(self, addresses: Sequence[str], listen_port: int, now: float) -> bool:
+        """Addresses of this host's interfaces, best first, and WireGuard's port; whether others were known before."""
+        if list(addresses) == self._addresses and listen_port == self.listen_port:
+            return False
+        moved = bool(self.listen_port)
+        self._addresses, self.listen_port = list(addresses), listen_port
+        if moved:
+            self._discovery.ask_again(now)
+        self._make()
+        return moved
+
+    def receive(self, data: bytes, source: Address, now: float) -> None:
+        """A STUN server's answer."""
+        self._discovery.receive(data, source, now)
+        self._follow()
+
+    def handle_timer(self, now: float) -> None:
+        """Ask what is to be asked."""
+        due = self._discovery.deadline()
+        if due is not None and due <= now:
+            self._discovery.handle_timer(now)
+            self._follow()
+
+    def deadline(self) -> float | None:
+        """When ``handle_timer`` has something to do."""
+        return self._discovery.deadline()
+
+    def datagrams(self) -> list[Outgoing]:
+        """What to send now."""
+        return [(data, server, None) for data, server in self._discovery.datagrams()]
+
+    @property
+    def mapped(self) -> list[Address]:
+        """The port's addresses as STUN servers see them."""
+        return self._discovery.mapped
+
+    def _follow(self) -> None:
+        if self._discovery.changed:
+            self._discovery.changed = False
+            self._make()
+
+    def _make(self) -> None:
+        hosts = host_candidates(self._addresses, self.listen_port)
+        known = {candidate.address for candidate in hosts}
+        reflexive = [
+            local_candidate(CandidateKind.SERVER_REFLEXIVE, mapped, 65535 - number, self._base(mapped, hosts))
+            for number, mapped in enumerate(self._discovery.mapped)
+            if mapped not in known
+        ]
+        relayed = [
+            local_candidate(CandidateKind.RELAY, address, 65535 - number, seen)
+            for number, (address, seen) in enumerate(self._allocations.items())
+        ]
+        self.candidates = hosts + reflexive + relayed
+        self.changed = True
+
+    def _base(self, mapped: Address, hosts: list[Candidate]) -> Address:
+        """The local address behind a mapped one: the first of its family."""
+        for host in hosts:
+            if (":" in host.address[0]) == (":" in mapped[0]):
+                return host.address
+        return "0.0.0.0", self.listen_port
