@@ -41,6 +41,7 @@ class IceAgent:
         local: Our credentials, as signalled.
         token: First 4 bytes of our transactions, by which responses find here.
         tie_breaker: 64 random bits (section 16.1).
+        paced_until: When the session before this one might have sent its next check: a new one is no way to send more.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class IceAgent:
         tie_breaker: int,
         entropy: Callable[[int], bytes],
         now: float,
+        paced_until: float = 0.0,
         timers: Timers | None = None,
     ) -> None:
         self.controlling = controlling
@@ -69,7 +71,7 @@ class IceAgent:
         self._out: list[Outgoing] = []
         self._started: float | None = None
         self._first_valid: float | None = None
-        self._next_slot = now
+        self.paced_until = max(now, paced_until)
         self._alive_at = now
         self._is_sure = True
 
@@ -123,7 +125,7 @@ class IceAgent:
         if self.state is AgentState.FAILED or self._started is None:
             return None
         due = [pair.next_check for pair in self._pairs if pair.next_check is not None]
-        times = [max(min(due), self._next_slot)] if due else []
+        times = [max(min(due), self.paced_until)] if due else []
         times.append(self._patience_ends)
         if self.state is AgentState.CHECKING:
             chosen = any(pair.nominate or pair.nominated for pair in self._pairs)
@@ -136,7 +138,7 @@ class IceAgent:
         if self._started is None or self.state is AgentState.FAILED:
             return
         self._choose(now)
-        if now >= self._next_slot:
+        if now >= self.paced_until:
             self._check(now)
         self._watch(now)
 
@@ -167,7 +169,7 @@ class IceAgent:
             pair.checks.clear()
         else:
             self._send_check(pair, now)
-        self._next_slot = now + self.timers.pace
+        self.paced_until = now + self.timers.pace
 
     def _send_check(self, pair: Pair, now: float) -> None:
         if self.remote is None:
@@ -300,7 +302,7 @@ class IceAgent:
             return
         if self.controlling and not best.nominated and not best.nominate and self._may_nominate(best, now):
             best.nominate, best.next_check = True, now
-            self._next_slot = min(self._next_slot, now)
+            self.paced_until = min(self.paced_until, now)
         best = self._best(nominated=True)
         if best is not None and self._is_preferred(best):
             self._select(best, now)

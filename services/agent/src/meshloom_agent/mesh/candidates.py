@@ -7,6 +7,7 @@ import attrs
 from meshloom.errors import ProtocolError
 from meshloom.protocol.ice import Candidate, CandidateKind, parse_candidate
 from meshloom.protocol.ice.candidate import local_candidate
+from meshloom.protocol.stun import Address
 
 
 def host_candidates(addresses: Iterable[str], port: int) -> list[Candidate]:
@@ -16,7 +17,7 @@ def host_candidates(addresses: Iterable[str], port: int) -> list[Candidate]:
     ]
 
 
-def remote_candidates(line: str, refuse: Callable[[str], bool]) -> list[Candidate]:
+def remote_candidates(line: str, refuse: Callable[[Address], bool]) -> list[Candidate]:
     """What a signalled line says of the other; nothing where it cannot be used, or *refuse* says so of its address.
 
     A router may forward the other's own port as it is, whatever it maps outgoing packets to: for a reflexive candidate
@@ -26,7 +27,7 @@ def remote_candidates(line: str, refuse: Callable[[str], bool]) -> list[Candidat
         candidate = parse_candidate(line)
     except ProtocolError:
         return []
-    if refuse(candidate.address[0]):
+    if refuse(candidate.address):
         return []
     related = candidate.related
     if candidate.kind is not CandidateKind.SERVER_REFLEXIVE or candidate.id is None or related is None:
@@ -41,4 +42,4 @@ def remote_candidates(line: str, refuse: Callable[[str], bool]) -> list[Candidat
         related=None,
         id=None,
     )
-    return [candidate, forwarded]
+    return [candidate] if refuse(forwarded.address) else [candidate, forwarded]

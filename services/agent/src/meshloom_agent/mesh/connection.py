@@ -36,7 +36,7 @@ class PeerConnection:
 
     Args:
         token: First bytes of our transactions with this peer.
-        refuse: Says of a candidate's address that it must not be used (it is of the overlay).
+        refuse: Says of a candidate's address that it must not be used (it is of the overlay, or ours).
 
     Attributes:
         endpoint: None where WireGuard must learn it, or has to wait.
@@ -53,7 +53,7 @@ class PeerConnection:
         token: bytes,
         entropy: Callable[[int], bytes],
         options: MeshOptions,
-        refuse: Callable[[str], bool],
+        refuse: Callable[[Address], bool],
         now: float,
     ) -> None:
         self.other = other
@@ -73,7 +73,7 @@ class PeerConnection:
         self._remote_ufrag = ""
         self._remote_ice = True
         self._agent: IceAgent | None = None
-        self._began = now
+        self._began = self._paced_until = now
         self._early: list[str] = []
         self._old_out: list[Outgoing] = []
         self._signal_ready = False
@@ -296,6 +296,7 @@ class PeerConnection:
             tie_breaker=int.from_bytes(self._entropy(8)),
             entropy=self._entropy,
             now=now,
+            paced_until=self._paced_until,
             timers=self._options.timers,
         )
         self._agent.set_local(self._local, now)
@@ -321,7 +322,7 @@ class PeerConnection:
         """End the ICE session, by no fault of its path."""
         if self._agent is not None:
             self._old_out += self._agent.datagrams()
-            self._agent = None
+            self._paced_until, self._agent = self._agent.paced_until, None
         self._session_id, self._remote_session = self._entropy(5), None
         self._path.drop_direct(now)
         self._take_path(now)
