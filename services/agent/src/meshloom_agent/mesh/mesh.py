@@ -155,23 +155,10 @@ class Mesh:
         """A STUN message that came to the shared port, or *via* a relayed candidate of ours."""
         if len(data) < HEADER:
             return
-<<<<<<<
-        if data[0] & 1:  # a response
-            token = data[8:12]
-            if token == DISCOVERY:
-                self._discovery.receive(data, source, now)
-                self._after_discovery(now)
-                return
-            connection = self._by_token.get(token)
-        else:
-            connection = self._by_ufrag.get(_receiver(data))
-        if connection is not None and not self._is_refused(source):
-=======
         if data[0] & 1 and data[8:12] == DISCOVERY:
             self._local.receive(data, source, now)
             self._after_local(now)
-        elif (connection := self._connections.addressed(data)) is not None:
->>>>>>>
+        elif (connection := self._connections.addressed(data)) is not None and not self._is_refused(source):
             connection.receive_datagram(data, source, now, via)
             self._drain(connection)
 
@@ -343,7 +330,6 @@ class Mesh:
             connection.set_local(self._local.candidates, self._local.listen_port, now, moved=moved)
             self._drain(connection)
 
-<<<<<<<
     def _is_refused(self, address: Address) -> bool:
         """Whether no check may go there, whoever says that a peer is there: the overlay, groups, and ourselves."""
         parsed = ip_address(address[0])
@@ -351,21 +337,5 @@ class Mesh:
         if parsed.is_loopback or parsed.is_multicast or parsed.is_unspecified:
             return True
         return any(parsed in network for network in self._overlay) or any(
-            address == own.address for own in self._candidates
+            address == own.address for own in self._local.candidates
         )
-
-
-def _receiver(data: bytes) -> bytes:
-    """The receiver's ufrag of a request; empty where there is none."""
-    at = USERNAME_AT
-    while at + 4 <= len(data):
-        size = int.from_bytes(data[at + 2 : at + 4])
-        if data[at : at + 2] == Attribute.USERNAME.to_bytes(2):
-            return data[at + 4 : at + 4 + size].partition(b":")[0]
-        at += 4 + size + -size % 4
-    return b""
-=======
-    def _is_overlay(self, address: str) -> bool:
-        parsed = ip_address(address)
-        return any(parsed in network for network in self._overlay)
->>>>>>>
