@@ -4,7 +4,7 @@ Messages pass as the bytes they came in: only the recipient's key is read out of
 """
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import anyio
@@ -22,6 +22,8 @@ REGISTERED = "x-wiretrustee-peer-registered"
 LONGEST = 64 * 1024
 QUEUE = 256
 """Messages that wait for one reader; the oldest are dropped, since agents repeat what matters."""
+QUEUE_BYTES = 1 << 20
+"""Bytes of them; a stranger with many streams that he does not read must not fill the memory."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -29,17 +31,28 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class _Reader:
     """One agent's open stream."""
 
-    def __init__(self) -> None:
-        self.waiting: deque[bytes] = deque(maxlen=QUEUE)
+    def __init__(self, waiting: Iterable[bytes] = ()) -> None:
+        self.waiting: deque[bytes] = deque(waiting)
+        self.size = sum(map(len, self.waiting))
         self.news = anyio.Event()
         self.ended = False
 
     def add(self, message: bytes) -> bool:
         """False where an older message had to go."""
-        full = len(self.waiting) == QUEUE
         self.waiting.append(message)
+        self.size += len(message)
         self.news.set()
-        return not full
+        fits = True
+        while len(self.waiting) > QUEUE or self.size > QUEUE_BYTES:
+            self.take()
+            fits = False
+        return fits
+
+    def take(self) -> bytes:
+        """The oldest message."""
+        message = self.waiting.popleft()
+        self.size -= len(message)
+        return message
 
     def end(self) -> None:
         self.ended = True
@@ -99,19 +112,17 @@ class SignalService:
         except ProtocolError:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the metadata {PEER} names no public key")
             return
-        reader = _Reader()
         old = self._readers.get(key)
-        self._readers[key] = reader
+        reader = self._readers[key] = _Reader(old.waiting if old is not None else ())
         if old is not None:
-            reader.waiting.extend(old.waiting)
             old.end()
         try:
             await context.send_initial_metadata(((REGISTERED, "1"),))
             while not reader.ended and not self._stopping:
                 while reader.waiting and not reader.ended:
-                    await context.write(reader.waiting.popleft())
+                    await context.write(reader.take())
                 reader.news = anyio.Event()
-                if not reader.waiting:
+                if not reader.waiting and not reader.ended:  # which it may be since the last message was written
                     await reader.news.wait()
         finally:
             if self._readers.get(key) is reader:

@@ -1,0 +1,116 @@
+"""Agents that write and do not read, or come as many: what the service holds for them is bounded."""
+
+import random
+
+import anyio
+import grpc
+import pytest
+from prometheus_client import CollectorRegistry
+
+from meshloom.model.keys import PrivateKey
+from meshloom.rpc import signalexchange_pb2 as pb
+from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeStub
+from meshloom_front.grpc_server import open_grpc
+from meshloom_signal.service import LONGEST, PEER, QUEUE, QUEUE_BYTES, REGISTERED, SignalService
+
+pytestmark = pytest.mark.anyio
+A, B = (PrivateKey.of(bytes([number]) * 32).public.text for number in (1, 2))
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+async def signal(tmp_path):
+    service = SignalService(CollectorRegistry())
+    async with (
+        open_grpc([service.handlers()], tmp_path / "grpc", grace=0.1),
+        grpc.aio.insecure_channel(f"unix:{tmp_path}/grpc") as channel,
+    ):
+        yield SignalExchangeStub(channel), service
+
+
+async def stream(stub, key):
+    call = stub.ConnectStream(metadata=((PEER, key),))
+    with anyio.fail_after(5):
+        assert dict(await call.initial_metadata())[REGISTERED] == "1"
+    return call
+
+
+async def test_what_waits_for_a_reader_is_bounded_in_bytes_too(signal):
+    stub, service = signal
+    call = await stream(stub, B)
+    for number in range(2 * QUEUE):
+        await stub.Send(pb.EncryptedMessage(key=A, remoteKey=B, body=number.to_bytes(2) + bytes(LONGEST - 200)))
+        assert service._readers[B].size <= QUEUE_BYTES
+        assert service._readers[B].size == sum(map(len, service._readers[B].waiting))
+    last = None
+    with anyio.fail_after(10):
+        while last != 2 * QUEUE - 1:
+            last = int.from_bytes((await call.read()).body[:2])
+
+
+async def test_many_streams_of_one_agent_are_one(signal):
+    stub, service = signal
+    calls = [await stream(stub, B) for _ in range(100)]
+    assert len(service._readers) == 1
+    await stub.Send(pb.EncryptedMessage(key=A, remoteKey=B, body=b"x"))
+    with anyio.fail_after(5):
+        assert (await calls[-1].read()).body == b"x"
+        for call in calls[:-1]:
+            assert await call.read() is grpc.aio.EOF
+
+
+async def test_a_stream_that_is_broken_off_is_forgotten(signal):
+    stub, service = signal
+    call = await stream(stub, B)
+    call.cancel()
+    with anyio.fail_after(5):
+        while service._readers:
+            await anyio.sleep(0.005)
+
+
+class Call:
+    """A stream on which something happens while a message is written."""
+
+    def __init__(self, then):
+        self._then = then
+
+    def invocation_metadata(self):
+        return ((PEER, B),)
+
+    async def send_initial_metadata(self, _metadata):
+        pass
+
+    async def write(self, _message):
+        self._then()
+
+
+async def test_a_stream_that_ends_while_its_last_message_is_written_ends():
+    service = SignalService(CollectorRegistry())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(service.connect_stream, None, Call(service.stop))
+        await anyio.wait_all_tasks_blocked()
+        service._readers[B].add(b"the last one")
+        with anyio.fail_after(5):
+            while service._readers:
+                await anyio.sleep(0.005)
+
+
+async def test_rubbish_is_refused_and_hurts_nobody(signal, tmp_path):
+    stub, _ = signal
+    noise, codes = random.Random(7), set()
+    async with grpc.aio.insecure_channel(f"unix:{tmp_path}/grpc") as channel:
+        raw = channel.unary_unary("/signalexchange.SignalExchange/Send")
+        for _ in range(300):
+            try:
+                await raw(noise.randbytes(noise.randrange(100)))
+            except grpc.aio.AioRpcError as error:
+                codes.add(error.code())
+    assert codes == {grpc.StatusCode.INVALID_ARGUMENT}
+    call = await stream(stub, B)
+    await stub.Send(pb.EncryptedMessage(key=A, remoteKey=B, body=b"still there"))
+    with anyio.fail_after(5):
+        assert (await call.read()).body == b"still there"
