@@ -1,4 +1,4 @@
-.PHONY: help setup demo test lint types imports bench docs proto
+.PHONY: help setup demo test lint types imports bench docs proto schedules
 .DEFAULT_GOAL := help
 
 help:  ## What can be made
@@ -26,6 +26,9 @@ imports:
 bench:  ## Print the benchmark table
 	@tools/setup tests bench
 	@tools/bench
+
+schedules: setup  ## Run 10 000 random schedules of the simulated network (some 15 minutes of one processor)
+	.venv/bin/python -m meshloom_agent.testing.schedules --count 10000
 
 docs: setup  ## Generate docs/reference from the code
 	.venv/bin/python tools/reference
