@@ -100,7 +100,7 @@ async def test_the_status_has_the_keys_that_scripts_know(connected, meshloom, ma
     assert (status["netbirdIp"], status["fqdn"]) == ("100.64.0.1/16", "peer1.mesh.test")
     assert (peer["status"], peer["connectionType"], peer["netbirdIp"]) == ("Connected", "P2P", "100.64.0.2")
     assert peer["iceCandidateEndpoint"] == {"local": "192.0.2.1:51820", "remote": "192.0.2.2:51820"}
-    assert peer["lastWireguardHandshake"] == "0001-01-01T00:00:00Z"
+    assert peer["lastWireguardHandshake"].endswith("Z")
     assert yaml.safe_load((await meshloom("status", "--yaml")).out).keys() == status.keys()
     assert (await meshloom("status", "-4")).out == "100.64.0.1"
 

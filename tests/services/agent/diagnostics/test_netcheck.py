@@ -100,6 +100,9 @@ def test_files_of_a_daemon_that_does_not_run_will_do(tmp_path):
     assert found.at("http://[2001:db8::1]:8080").stuns == ("[2001:db8::1]:3478",)
     told = from_daemon(pb.ServersResponse(management_url="https://mesh.test", stuns=["stun.test:3478"], mtu=1300))
     assert told.at("https://mesh.test") == told, "what is known of a server is not guessed"
+    other = attrs.evolve(told, signal_url="https://signal.test", stuns=("other.test:1",))
+    assert told.completed(other) == attrs.evolve(told, signal_url="https://signal.test")
+    assert told.completed(attrs.evolve(other, management_url="https://else.test")) == told
     assert parted("[2001:db8::1]:3478") == ("2001:db8::1", 3478)
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from meshloom_agent.cli.client import unreachable
-from meshloom_agent.cli.exits import FAILED
+from meshloom_agent.cli.exits import FAILED, OK, WARNED
 from meshloom_agent.cli.options import address_option, anonymize_option, json_option, option, state_dir_option
 
 if TYPE_CHECKING:
+    from meshloom_agent.diagnostics.facts import Facts
     from meshloom_agent.diagnostics.known import Known
 
 management_option = option("-m", "--management-url", default="", help="Look at this server in place of the daemon's.")
@@ -34,7 +35,9 @@ def known(daemon_addr: str, state_dir: str, management_url: str = "") -> "Known"
         except grpc.RpcError:  # an older daemon, or one that hangs
             return from_files(Path(state_dir)).at(management_url)
     found = from_daemon(told)
-    return (found if found.stuns else from_files(Path(state_dir)) if not management_url else found).at(management_url)
+    if not found.stuns:  # it is down, or was told none
+        found = found.completed(from_files(Path(state_dir)))
+    return found.at(management_url)
 
 
 gateway_option = click.option(
@@ -70,3 +73,66 @@ def netcheck(
     click.echo(Anonymizer(os.urandom(16)).text(text) if anonymize else text)
     if not found.udp and not any(each.latency for each in found.servers):
         sys.exit(FAILED)
+
+
+@click.command()
+@management_option
+@gateway_option
+@json_option
+@anonymize_option
+@state_dir_option
+@address_option
+def doctor(
+    daemon_addr: str, state_dir: str, management_url: str, *, ask_gateway: bool, as_json: bool, anonymize: bool
+) -> None:
+    """Check one by one what commonly breaks, and say how to mend it.
+
+    The exit code says the worst: 0 for nothing, 6 for warnings, 1 for errors.
+    """
+    import json
+    import os
+
+    import anyio
+
+    from meshloom_agent.diagnostics.anonymize import Anonymizer
+    from meshloom_agent.diagnostics.checks import Level, as_text, examine
+
+    facts = anyio.run(partial(facts_of, daemon_addr, state_dir, management_url, ask_gateway=ask_gateway))
+    found = examine(facts)
+    if as_json:
+        rows = [{"name": x.name, "level": x.level.name.lower(), "text": x.text, "fix": x.fix} for x in found]
+        text = json.dumps(rows, separators=(",", ":"))
+    else:
+        text = as_text(found)
+    if anonymize:
+        anonymizer = Anonymizer(os.urandom(16))
+        anonymizer.learn(facts.names)
+        text = anonymizer.text(text)
+    click.echo(text)
+    worst = max(each.level for each in found)
+    sys.exit({Level.ERROR: FAILED, Level.WARNING: WARNED}.get(worst, OK))
+
+
+async def facts_of(daemon_addr: str, state_dir: str, management_url: str, *, ask_gateway: bool) -> "Facts":
+    """What there is to judge, with what the daemon says of itself."""
+    import attrs
+
+    from meshloom_agent.diagnostics.facts import gather
+
+    trouble = unreachable(daemon_addr)
+    facts = await gather(known(daemon_addr, state_dir, management_url), trouble, ask_gateway=ask_gateway)
+    if trouble:
+        return facts
+    import grpc
+
+    from meshloom.rpc import daemon_pb2 as pb
+    from meshloom.rpc.daemon_pb2_grpc import DaemonServiceStub
+
+    async with grpc.aio.insecure_channel(f"unix:{daemon_addr.removeprefix('unix://')}") as channel:
+        try:
+            stub = DaemonServiceStub(channel)  # type: ignore[no-untyped-call]
+            answer = await stub.Status(pb.StatusRequest(getFullPeerStatus=True), timeout=10)
+        except grpc.RpcError as error:
+            return attrs.evolve(facts, daemon_trouble=f"the daemon does not answer: {error.code().name}")
+    events = answer.fullStatus.events
+    return attrs.evolve(facts, state=answer.status, waiting=events[-1].userMessage if events else "")

@@ -11,6 +11,7 @@ USAGE = 2
 NO_DAEMON = 3
 LOGIN_NEEDED = 4
 TIMEOUT = 5
+WARNED = 6
 
 
 def fail(code: int, text: str) -> NoReturn:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from meshloom_agent.cli.client import daemon
-from meshloom_agent.cli.diagnose import netcheck
+from meshloom_agent.cli.diagnose import doctor, netcheck
 from meshloom_agent.cli.exits import FAILED, TIMEOUT, USAGE, fail
 from meshloom_agent.cli.options import address_option, option
 from meshloom_agent.cli.ping import ping
@@ -64,6 +64,7 @@ def main() -> None:
       3  the daemon does not run, or does not talk with this user
       4  the server does not know this machine, or refuses the key
       5  it took too long; the daemon goes on
+      6  done, with warnings
     """  # noqa: D301 - \b is click's mark for lines kept as they are
 
 
@@ -204,5 +205,5 @@ def completion(shell: str) -> None:
         click.echo(made(main, {}, "meshloom", "_MESHLOOM_COMPLETE").source())
 
 
-for _command in (status, ping, netcheck, service):
+for _command in (status, ping, netcheck, doctor, service):
     main.add_command(_command)

@@ -41,6 +41,17 @@ class Known:
             made = attrs.evolve(made, stuns=(joined(host, STUN_PORT),))
         return made
 
+    def completed(self, other: "Known") -> "Known":
+        """The same with what another source knows of the same server besides."""
+        if other.management_url != self.management_url:
+            return self
+        more = {
+            name: getattr(other, name)
+            for name in ("signal_url", "stuns", "relays", "overlay")
+            if not getattr(self, name)
+        }
+        return attrs.evolve(self, **more)
+
 
 def from_daemon(told: pb.ServersResponse) -> Known:
     """As the daemon tells."""
