@@ -1,13 +1,18 @@
-"""Clocks that jump, and a server that was away: nobody loses what he has."""
+"""Clocks that jump, a server that was away, streams that end at the wrong moment: nobody loses what he has."""
 
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
+import anyio
 import attrs
 import pytest
 
 from meshloom.model.setup_key import SetupKey
+from meshloom_management.addresses import ServiceAddresses
 from meshloom_management.errors import NotFound
+from meshloom_management.operations import enrolment
 from meshloom_management.presence import Presence
+from meshloom_management.updates import Updates
 
 pytestmark = pytest.mark.anyio
 
@@ -94,3 +99,21 @@ async def test_whatever_the_clock_says_serials_grow_and_ids_are_new(account, clo
         serials.append(account.state.account.serial)
     assert serials == sorted(set(serials))
     assert len(ids) == 6
+
+
+@pytest.mark.parametrize("why", ["the server stops", "the peer is removed", "a newer stream takes over"])
+async def test_a_stream_that_ends_while_it_waits_for_its_turn_to_send_ends(account, accounts, why):
+    made = await account.enrol("one")
+    updates = Updates(accounts, ServiceAddresses("signal.test:80", False, ("stun:stun.test:3478",)), "mesh.test")
+    async with updates.connected(account.id, made.id) as stream, AsyncExitStack() as stack:
+        assert await stream.wait()
+        match why:
+            case "the server stops":
+                updates.stop()
+            case "the peer is removed":
+                await enrolment.log_out(accounts, made.key)
+            case _:
+                await stack.enter_async_context(updates.connected(account.id, made.id))
+        assert stream.take() is None
+        with anyio.fail_after(5):
+            assert not await stream.wait()

@@ -74,9 +74,9 @@ class Stream:
 
     def take(self) -> bytes | None:
         """The newest ``SyncResponse``, encoded; None where the peer has just that already."""
-        self._news = anyio.Event()
         if self.ended is not None:
-            return None
+            return None  # the news of it stays
+        self._news = anyio.Event()
         builder = self._updates.builder(self.account)
         if self.peer not in builder.state.peers:
             return None
