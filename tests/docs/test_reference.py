@@ -1,20 +1,13 @@
 """The reference says what the code does; what a running server shows is in it."""
 
 import re
-import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
 
-from meshloom.testing.namespaces import wait_until
-
 ROOT = Path(__file__).resolve().parents[2]
-REFERENCE = ROOT / "docs" / "reference"
-BIN = Path(sys.executable).parent
 
 
 def test_the_reference_is_as_the_code_says():
@@ -24,41 +17,6 @@ def test_the_reference_is_as_the_code_says():
     assert done.returncode == 0, f"{done.stderr}\nrun: make docs"
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture
-def metrics(tmp_path):
-    """What a running server serves at /metrics."""
-    address = f"127.0.0.1:{free_port()}"
-    command = [BIN / "meshloom-server", "--listen", f"127.0.0.1:{free_port()}", "--data-dir", tmp_path / "data"]
-    command += ["--stun-port", str(free_port()), "--metrics", address]
-    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as server:
-
-        def served():
-            assert server.poll() is None, (tmp_path / "log").read_text()
-            try:
-                with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
-                    return answer.read().decode()
-            except (urllib.error.URLError, ConnectionError):
-                return None
-
-        yield wait_until(served, 30, "/metrics is served")
-        server.terminate()
-
-
-def test_every_metric_of_a_running_server_is_described(metrics):
-    text = (REFERENCE / "metrics.md").read_text()
-    found = dict(re.findall(r"^# TYPE (meshloom_\w+) (\w+)$", metrics, re.MULTILINE))
-    found = {name: kind for name, kind in found.items() if not name.endswith("_created")}
-    described = dict(re.findall(r"^\| `(meshloom_\w+)` \| (\w+) \|", text, re.MULTILINE))
-    assert found
-    assert found.items() <= described.items()
-
-
 def test_every_page_of_the_documentation_is_linked():
     pages = {file for file in (ROOT / "docs").rglob("*.md") if file != ROOT / "docs" / "README.md"}
     index = (ROOT / "docs" / "README.md").read_text()
@@ -66,10 +24,38 @@ def test_every_page_of_the_documentation_is_linked():
     assert pages == linked
 
 
-@pytest.mark.parametrize(
-    "file", ["README.md", "CONTRIBUTING.md", *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
-)
+DOCUMENTS = ["README.md", *sorted(str(file.relative_to(ROOT)) for file in ROOT.glob("docs/**/*.md"))]
+
+
+@pytest.mark.parametrize("file", [*DOCUMENTS, "CONTRIBUTING.md"])
 def test_no_link_leads_nowhere(file):
     for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", (ROOT / file).read_text()):
         if "://" not in link:
             assert ((ROOT / file).parent / link).exists(), link
+
+
+@pytest.mark.parametrize("file", DOCUMENTS)
+def test_every_command_of_a_document_is_run_by_a_test(file, blocks):
+    """A test that follows a document runs all of it, or fails; here it is seen that each document is followed."""
+    languages = [language for language, _ in blocks(file)]
+    assert "" not in languages, f"{file}: a block does not say what it is; what is no command is `text`"
+    if "sh" in languages:
+        tests = "".join(test.read_text() for test in Path(__file__).parent.glob("test_*.py"))
+        assert f'document("{file}")' in tests or f"follows({file})" in tests, f"{file} has commands that no test runs"
+
+
+def test_the_targets_of_make_that_documents_name_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for file in (*DOCUMENTS, "CONTRIBUTING.md"):
+        named = re.findall(r"(?:^ *|`)make ((?:[a-z]+ ?)+)", (ROOT / file).read_text(), re.MULTILINE)
+        assert {word for words in named for word in words.split()} <= targets, file
+
+
+@pytest.mark.parametrize("file", DOCUMENTS)
+def test_configuration_in_documents_is_valid(file, blocks, tmp_path):
+    for language, text in blocks(file):
+        if language == "toml" and "public_url" in text:
+            (tmp_path / "server.toml").write_text(text)
+            check = [Path(sys.executable).parent / "meshloom-server", "config", "check", tmp_path / "server.toml"]
+            done = subprocess.run(check, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The how-to's plugin, made from its text, works as an outside distribution."""
+"""The how-to's plugin, made from its text, works as an outside distribution: follows(docs/how-to/write-a-plugin.md)."""
 
 import re
 import subprocess

@@ -30,7 +30,7 @@ def main(*arguments: str) -> int:
     pages = {FOLDER / name: MARK + make().rstrip() + "\n" for name, make in PAGES.items()}
     if arguments == ("--check",):
         wrong = [file for file, text in pages.items() if not file.exists() or file.read_text() != text]
-        wrong += [file for file in FOLDER.glob("*") if file not in pages]
+        wrong += [file for file in FOLDER.glob("*.md") if file not in pages and file.read_text().startswith(MARK)]
         for file in wrong:
             print(f"{file.relative_to(ROOT)}: not as the code says; run make docs", file=sys.stderr)
         return int(bool(wrong))

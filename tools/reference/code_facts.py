@@ -3,17 +3,21 @@
 import ast
 import inspect
 import itertools
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
-from workspace import code, constant, import_all, members, modules, runs_in, table, trees
+from workspace import code, import_all, members, modules, programs, table, trees
 
 import meshloom.log
 from meshloom.errors import MeshError
+from meshloom_front.commands import ServerGroup
 
-METRICS = {"Counter": "counter", "Gauge": "gauge", "Histogram": "histogram", "Summary": "summary", "Info": "info"}
-METRICS |= {f"{name}MetricFamily": kind for name, kind in METRICS.items()}  # those of collectors
 LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
 
 
@@ -26,29 +30,31 @@ def _calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
 
 
 def metrics() -> str:
-    """The page of metrics."""
-    rows = []
-    for member, module, tree in trees():
-        if "prometheus_client" in ast.unparse(tree):
-            for name, call in _calls(tree):
-                if name in METRICS:
-                    rows.append(_metric(METRICS[name], module, call, runs_in(member)))
+    """The page of metrics: what each server, started for it, has."""
+    names = [program.name for program in programs() if isinstance(program.command, ServerGroup)]
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(_metrics_of, names)
+    described: dict[tuple[str, ...], list[str]] = {}
+    for program, rows in zip(names, found, strict=True):
+        for name, kind, labels, about in rows:
+            row = code(name), kind, ", ".join(map(code, labels)), f"{about}."
+            described.setdefault(row, []).append(program)
+    lines = [(*row, ", ".join(map(code, users))) for row, users in sorted(described.items())]
     head = "# Metrics\n\nServed in Prometheus' format at `/metrics` on the address that `metrics` gives.\n\n"
     tail = (
         "\nBesides these come the process's own: `process_*` (CPU, memory, open files), `python_gc_*`, `python_info`.\n"
         "\nOn the same address, `/health/live` answers while the process does, `/health/ready` (and `/health`) with\n"
         "503 until the server serves and once it stops.\n"
     )
-    return head + table(("Metric", "Type", "Labels", "Meaning", "Programs"), sorted(rows)) + tail
+    return head + table(("Metric", "Type", "Labels", "Meaning", "Programs"), lines) + tail
 
 
-def _metric(kind: str, module: str, call: ast.Call, programs: list[str]) -> tuple[str, ...]:
-    given = {keyword.arg: keyword.value for keyword in call.keywords}
-    name, about, *rest = [*call.args, *(given[key] for key in ("name", "documentation") if key in given)]
-    labels = given.get("labelnames") or given.get("labels") or (rest[0] if rest else None)
-    shown = constant(module, name) + ("_total" if kind == "counter" else "")
-    listed = ", ".join(map(code, constant(module, labels))) if labels is not None else ""
-    return code(shown), kind, listed, constant(module, about) + ".", ", ".join(map(code, programs))
+def _metrics_of(program: str) -> list[tuple[str, str, list[str], str]]:
+    command = [sys.executable, str(Path(__file__).with_name("metrics_of.py")), program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout, f"{program} does not start:\n{done.stderr}"
+    rows: list[tuple[str, str, list[str], str]] = json.loads(done.stdout)
+    return rows
 
 
 def logs() -> str:

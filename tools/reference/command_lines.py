@@ -22,7 +22,7 @@ def _described(command: click.Command, path: tuple[str, ...], depth: int) -> Ite
     context = click.Context(command, info_name=" ".join(path))
     usage = " ".join(command.collect_usage_pieces(context))
     yield f"{'#' * min(depth, 4)} {' '.join(path)}\n"
-    yield f"    {' '.join(path)} {usage}".rstrip() + "\n"
+    yield f"```text\n{' '.join(path)} {usage}".rstrip() + "\n```\n"
     yield from _text(command.help or "")
     rows = [_option(option, context) for option in command.params if isinstance(option, click.Option)]
     if rows:
@@ -38,7 +38,7 @@ def _text(text: str) -> Iterator[str]:
     for paragraph in inspect.cleandoc(text).split("\n\n"):
         if paragraph.startswith("\b"):
             lines = paragraph.split("\n")[1:]
-            yield f"{lines[0]}\n\n" + "\n".join(f"    {line.strip()}" for line in lines[1:]) + "\n"
+            yield f"{lines[0]}\n\n```text\n" + "\n".join(line.strip() for line in lines[1:]) + "\n```\n"
         elif paragraph.strip():
             yield " ".join(paragraph.split()) + "\n"
 

@@ -24,7 +24,6 @@ class Member:
     name: str
     package: str
     folder: Path
-    requires: tuple[str, ...]
     scripts: dict[str, str] = attrs.field(hash=False)
 
 
@@ -49,8 +48,7 @@ def members() -> tuple[Member, ...]:
 def _member(file: Path) -> Member:
     project = tomllib.loads(file.read_text())["project"]
     package = next(each.name for each in (file.parent / "src").iterdir() if any(each.rglob("*.py")))
-    requires = tuple(need.split(">")[0].split("[")[0] for need in project["dependencies"])
-    return Member(project["name"], package, file.parent, requires, project.get("scripts", {}))
+    return Member(project["name"], package, file.parent, project.get("scripts", {}))
 
 
 @cache
@@ -68,22 +66,6 @@ def _program(member: Member, name: str, place: str) -> Program:
     told = importlib.import_module(f"{member.package}.config")
     (config,) = (each for each in vars(told).values() if isinstance(each, type) and attrs.has(each))
     return Program(name, member, command, config, tuple(told.KINDS))
-
-
-def runs_in(member: Member) -> list[str]:
-    """The programs whose process holds that distribution's code."""
-    return [program.name for program in programs() if member in _with_needs(program.member)]
-
-
-def _with_needs(member: Member) -> set[Member]:
-    own = {each.name: each for each in members()}
-    found, waiting = set(), [member]
-    while waiting:
-        each = waiting.pop()
-        if each not in found:
-            found.add(each)
-            waiting += [own[name] for name in each.requires if name in own]
-    return found
 
 
 def modules(member: Member) -> Iterator[tuple[str, Path]]:
@@ -105,18 +87,6 @@ def trees() -> Iterator[tuple[Member, str, ast.Module]]:
 def import_all() -> list[Any]:
     """Every documented module, imported."""
     return [importlib.import_module(name) for member in members() for name, _ in modules(member)]
-
-
-def constant(module: str, node: ast.expr) -> Any:
-    """The value of an expression of literals and of names of its module's constants.
-
-    Raises:
-        SystemExit: It is more than that; the reference would not tell the truth.
-    """
-    try:
-        return eval(compile(ast.Expression(node), module, "eval"), vars(importlib.import_module(module)))  # noqa: S307
-    except Exception as error:
-        raise SystemExit(f"{module}:{node.lineno}: {ast.unparse(node)} is no constant: {error!r}") from error
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

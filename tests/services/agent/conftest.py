@@ -3,8 +3,6 @@
 import asyncio
 import os
 import sys
-from collections import deque
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -12,16 +10,14 @@ import attrs
 import grpc
 import pytest
 
-from meshloom import Backend
 from meshloom.config import Chosen
-from meshloom.errors import TunnelError
 from meshloom.model.keys import PrivateKey, PublicKey
 from meshloom.protocol.seal import Box
 from meshloom.rpc import management_pb2 as pb
 from meshloom.rpc import signalexchange_pb2 as signal_pb
 from meshloom.rpc.management_pb2_grpc import ManagementServiceServicer, add_ManagementServiceServicer_to_server
 from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeServicer, add_SignalExchangeServicer_to_server
-from meshloom.tunnel import PeerStats, SharedPort, Tunnel, TunnelCapabilities, TunnelState
+from meshloom.testing.fakes.tunnel import MemoryNetwork
 from meshloom_agent.daemon import Daemon
 from meshloom_agent.daemon_service import open_socket
 from meshloom_agent.engine import Engine
@@ -169,15 +165,18 @@ class Signal(Server, SignalExchangeServicer):
     def __init__(self):
         super().__init__()
         self.streams, self.sent = {}, []
-        self.registers = True
+        self.registers, self.keeps_heads_back = True, False
 
     def register(self, server):
         add_SignalExchangeServicer_to_server(self, server)
 
     async def ConnectStream(self, request_iterator, context):
         key = dict(context.invocation_metadata())["x-wiretrustee-peer-id"]
-        await context.send_initial_metadata((("x-wiretrustee-peer-registered", "1"),) if self.registers else ())
         messages = self.streams[key] = asyncio.Queue()
+        first = await messages.get() if self.keeps_heads_back else None
+        await context.send_initial_metadata((("x-wiretrustee-peer-registered", "1"),) if self.registers else ())
+        if first is not None:
+            yield first
         while True:
             yield await messages.get()
 
@@ -191,107 +190,33 @@ class Signal(Server, SignalExchangeServicer):
             self.streams[message.remoteKey].put_nowait(message)
 
 
-class Air:
-    """What carries the datagrams of tunnels in memory; hosts are interfaces here."""
-
-    def __init__(self):
-        self.tunnels = {}
-        self.taken = set()
-
-    def address(self, interface):
-        return f"192.0.2.{1 + int(interface[-1])}"
-
-
-class MemoryPort(SharedPort):
-    def __init__(self, air, tunnel):
-        self._air, self._tunnel = air, tunnel
-        self.waiting, self.news = deque(), anyio.Event()
-
-    def send(self, data, destination):
-        other = self._air.tunnels.get(destination)
-        if other is not None:
-            other.port.waiting.append((data, self._tunnel.address))
-            other.port.news.set()
-
-    async def receive(self):
-        while not self.waiting:
-            self.news = anyio.Event()
-            await self.news.wait()
-        return self.waiting.popleft()
-
-
-class MemoryTunnel(Tunnel):
-    """Keeps the state that it is told, and what it was told in between."""
-
-    def __init__(self, air, interface):
-        self.capabilities = TunnelCapabilities(kernel=False, ipv6_underlay=False)
-        self._air, self._interface, self._listen_port = air, interface, 0
-        self.port = MemoryPort(air, self)
-        self.state = TunnelState(PrivateKey.of(bytes(32)))
-        self.applied, self.stats = [], {}
-        self.lost = anyio.Event()
-
-    @property
-    def address(self):
-        return self._air.address(self._interface), self._listen_port
-
-    @property
-    def listen_port(self):
-        return self._listen_port
-
-    async def apply(self, state):
-        if state.listen_port in self._air.taken:
-            raise TunnelError(f"UDP port {state.listen_port} is taken")
-        self._listen_port = state.listen_port or 50000
-        self._air.tunnels[self.address] = self
-        self.state = state
-        self.applied.append(state)
-
-    async def observed(self):
-        return {key: self.stats.get(key, PeerStats()) for key in self.state.peers}
-
-    async def wait_lost(self):
-        await self.lost.wait()
-        return "the device is gone"
-
-
-@attrs.frozen
-class NoOptions:
-    pass
+def address(interface):
+    """Hosts are interfaces here."""
+    return f"192.0.2.{1 + int(interface[-1])}"
 
 
 @pytest.fixture
 def air():
-    return Air()
+    """What carries the datagrams of tunnels in memory."""
+    return MemoryNetwork(lambda interface: (address(interface),))
 
 
 @pytest.fixture
 def tunnels(air):
     """The backend of tunnels in memory; ``opened`` has them by their interfaces, ``count`` says how often."""
-
-    @asynccontextmanager
-    async def open_memory(_options, context):
-        made = MemoryTunnel(air, context.interface)
-        opened[context.interface] = made
-        count[context.interface] = count.get(context.interface, 0) + 1
-        try:
-            yield made
-        finally:
-            air.tunnels.pop(made.address, None)
-            del opened[context.interface]
-
-    opened, count = {}, {}
-    chosen = Chosen(Backend("memory", NoOptions, open_memory), NoOptions())
-    return attrs.make_class("Tunnels", ["chosen", "opened", "count"])(chosen, opened, count)
+    chosen = Chosen(air.backend, air.backend.options())
+    return attrs.make_class("Tunnels", ["chosen", "opened", "count", "lose"])(
+        chosen, air.tunnels, air.opened, air.remove
+    )
 
 
 @pytest.fixture(autouse=True)
-def hosts(air, monkeypatch):
+def hosts(monkeypatch):
     """Each agent is a host with one address; nobody looks at this machine's."""
 
     async def host_addresses(besides, _excluded):
         (interface,) = besides
-        return [air.address(interface)]
+        return [address(interface)]
 
     monkeypatch.setattr("meshloom_agent.engine.host_addresses", host_addresses)
 

@@ -230,6 +230,16 @@ async def test_a_stream_without_the_registration_header_is_not_used(signal, unti
         tasks.cancel_scope.cancel()
 
 
+async def test_a_proxy_may_keep_the_head_of_the_stream_back(signal, until):
+    signal.keeps_heads_back = True
+    async with anyio.create_task_group() as tasks:
+        ear = Ear(signal.target, KEY)
+        tasks.start_soon(ear.client.run)
+        await until(lambda: ear.ready)
+        assert {(message.key, message.remoteKey) for message in signal.sent} == {(KEY.public.text,) * 2}
+        tasks.cancel_scope.cancel()
+
+
 async def test_a_silent_stream_is_tried_with_a_message_to_oneself(signal, until, monkeypatch):
     monkeypatch.setattr("meshloom_agent.signal_client.SILENCE", 0.05)
     monkeypatch.setattr("meshloom_agent.signal_client.ANSWER_WITHIN", 0.05)

@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 PEER, REGISTERED = "x-wiretrustee-peer-id", "x-wiretrustee-peer-registered"
 SILENCE, ANSWER_WITHIN = 30.0, 10.0
 """After so many seconds without a message we send ourselves one; without it the stream is opened anew."""
+KNOCK_AFTER = 0.2
+"""Mean seconds without the head of an answer."""
 MOST_BOXES = 4096
 MOST_WAITING = 64
 """Messages that wait for one recipient; the oldest are dropped."""
@@ -114,7 +116,11 @@ class SignalClient:
 
     async def _stream(self, backoff: Backoff) -> None:
         call = self._stub.ConnectStream(metadata=((PEER, self._public.text),))
-        if REGISTERED not in {name for name, _ in await call.initial_metadata()}:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._knock)
+            answered = {name for name, _ in await call.initial_metadata()}
+            tasks.cancel_scope.cancel()
+        if REGISTERED not in answered:
             return
         self._heard = anyio.current_time()
         backoff.reset()
@@ -122,6 +128,13 @@ class SignalClient:
         while envelope := await call.read():  # the end of a stream is false
             self._heard = anyio.current_time()
             self._take(envelope)
+
+    async def _knock(self) -> None:
+        """Some proxies keep an answer's head back until its first message: one to ourselves brings both."""
+        patience = Backoff(first=KNOCK_AFTER)
+        while True:
+            await anyio.sleep(patience.next())
+            await self.send(SignalMessage(SignalKind.HEARTBEAT, self._public))
 
     def _take(self, envelope: pb.EncryptedMessage) -> None:
         try:

@@ -1,0 +1,152 @@
+"""Every command of the README and of the documentation is run as it is written."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from meshloom.testing.deployment import is_direct
+from meshloom.testing.namespaces import NAT, wait_until
+
+pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.timeout(240)]
+
+ROOT = Path(__file__).resolve().parents[2]
+CERTIFICATE = (
+    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=mesh.example.net "
+    "-addext subjectAltName=DNS:mesh.example.net -keyout /etc/meshloom/privkey.pem -out /etc/meshloom/fullchain.pem "
+    "2>/dev/null; echo 203.0.113.10 mesh.example.net >> /etc/hosts"
+)
+SECURE = ("--cacert", "/etc/meshloom/fullchain.pem")
+
+
+def peer(machine, name):
+    """What the machine's status says of another."""
+    details = json.loads(machine.shell(".venv/bin/meshloom status --json"))["peers"]["details"] or []
+    return next((each for each in details if each["fqdn"].startswith(f"{name}.")), {})
+
+
+def test_the_tutorial(internet, machine, document):
+    with document("docs/tutorial/two-machines.md") as text:
+        server = machine(internet.host("server"))
+        both = []
+        for name in ("laptop", "desktop"):
+            router = internet.router(f"router-{name}")
+            both.append(machine(router.host(name)))
+            router.translate(NAT.PORT_RESTRICTED)
+        laptop, desktop = both
+
+        text.start(server, internet.folder / "server.log")
+        server.wait_for("http://203.0.113.10/api/instance")
+        token = re.search(r'"personal_access_token": ?"([^"]+)"', text.run(server))[1]
+        key = re.search(r'"key": ?"([^"]+)"', text.run(server, TOKEN=token))[1]
+
+        assert text.run(laptop, desktop, KEY=key).rstrip().endswith("Connected")
+        wait_until(lambda: is_direct(peer(laptop, "desktop")), 20, "the laptop reaches the desktop directly", every=0.1)
+        said = text.run(laptop)
+        assert "desktop" in said
+        assert re.search(r"bytes from|direct", said)
+        text.run(laptop)
+        wait_until(lambda: is_direct(peer(laptop, "desktop")), 20, "the laptop is back", every=0.1)
+
+
+def test_running_a_server(internet, machine, document):
+    with document("docs/how-to/run-a-server.md") as text:
+        server = machine(internet.host("server"))
+        text.run(server)
+        text.write(server)
+        assert "good" in text.run(server)
+        server.wait_for("http://203.0.113.10/api/instance")
+        assert "meshloom_signal_streams" in text.run(server)
+
+        server.shell(CERTIFICATE)
+        text.write(server)
+        text.run(server)
+        server.wait_for("https://mesh.example.net/api/instance", *SECURE)
+        server.shell(CERTIFICATE)
+        assert not server.answers("https://mesh.example.net/api/instance", *SECURE)
+        text.run(server)
+        server.wait_for("https://mesh.example.net/api/instance", *SECURE)
+
+        text.write(server)
+        server.shell("systemctl restart meshloom-server")
+        text.write(server)  # what it does is the next test's
+        server.wait_for("http://127.0.0.1:8080/api/instance")
+
+        stun = machine(internet.host("stun"))
+        stun.shell("useradd --system meshloom; mkdir -p /etc/meshloom; touch /etc/meshloom/server.toml")
+        text.run(stun)
+        wait_until(lambda: "STUN on UDP port 3478" in stun.log("meshloom-stun"), 20, "STUN alone serves")
+
+        owner = '{"email": "you@example.net", "name": "You", "password": "a good long one"}'
+        set_up = f"curl --silent --fail --json '{owner}' http://127.0.0.1:8080/api/setup"
+        text.run(server)
+        server.shell(set_up)
+        assert '"setup_required":false' in server.shell("curl --silent http://127.0.0.1:8080/api/instance").replace(
+            " ", ""
+        )
+        text.run(server)  # the backup is from before the owner
+        server.wait_for("http://127.0.0.1:8080/api/instance")
+        assert '"setup_required":true' in server.shell("curl --silent http://127.0.0.1:8080/api/instance").replace(
+            " ", ""
+        )
+        text.run(server)
+        server.wait_for("http://127.0.0.1:8080/api/instance")
+
+        laptop = machine(internet.host("laptop"))
+        text.run(laptop)
+        assert laptop.shell("diff services/agent/systemd/meshloom.service /etc/systemd/system/meshloom.service") == ""
+        wait_until(lambda: "Idle" in laptop.shell(".venv/bin/meshloom status --json || true"), 20, "the agent answers")
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx: apt-get install nginx-light")
+def test_a_proxy_in_front(internet, machine, document):
+    with document("docs/how-to/run-a-server.md") as text:
+        server = machine(internet.host("server"))
+        server.shell("mkdir -p /etc/meshloom; " + CERTIFICATE)
+        text.write_up_to("/etc/nginx/conf.d/meshloom.conf", server)
+        server.shell("rm -f /etc/nginx/sites-enabled/*; mkdir -p /var/log/nginx; nginx")
+        server.start_shell(
+            "MESHLOOM_SETUP_PAT_ENABLED=1 .venv/bin/meshloom-server --config /etc/meshloom/server.toml",
+            internet.folder / "server.log",
+        )
+        url = "https://mesh.example.net"
+        server.wait_for(f"{url}/api/instance", *SECURE)
+        owner = '{"email": "you@example.net", "name": "You", "password": "a good long one", "create_pat": true}'
+        options = f"--silent --fail {' '.join(SECURE)}"
+        token = json.loads(server.shell(f"curl {options} --json '{owner}' {url}/api/setup"))["personal_access_token"]
+        body = '{"name": "machines", "type": "reusable", "expires_in": 86400, "auto_groups": [], "usage_limit": 0}'
+        made = server.shell(
+            f"curl {options} --json '{body}' --header 'Authorization: Token {token}' {url}/api/setup-keys"
+        )
+        certificate = server.shell("cat /etc/meshloom/fullchain.pem")
+        both = [machine(internet.host(name)) for name in ("laptop", "desktop")]
+        for each in both:
+            each.shell("mkdir /etc/meshloom; echo 203.0.113.10 mesh.example.net >> /etc/hosts")
+            each.host.run("sh", "-c", "cat > /etc/meshloom/roots.pem", input=certificate)
+            each.start_shell(
+                "MESHLOOM_EXTRA_ROOTS=/etc/meshloom/roots.pem .venv/bin/meshloom service run", Path("/dev/null")
+            )
+            wait_until(
+                lambda each=each: "Idle" in each.shell(".venv/bin/meshloom status --json || true"), 20, "it answers"
+            )
+            assert "Connected" in each.shell(
+                f".venv/bin/meshloom up --management-url {url} --setup-key {json.loads(made)['key']}"
+            )
+        wait_until(
+            lambda: is_direct(peer(both[0], "desktop")), 20, "the laptop reaches the desktop directly", every=0.1
+        )
+
+
+def test_the_readme(document, internet):
+    with document("README.md") as text:
+        assert text.lines() == ["make demo", "make test"]
+        shown = subprocess.run([ROOT / "tools" / "demo"], capture_output=True, text=True, check=False, timeout=120)
+        assert shown.returncode == 0, shown.stdout + shown.stderr
+        assert "bytes from" in shown.stdout
+        steps = subprocess.run(
+            ["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        assert "pytest" in steps  # this run is a part of it
