@@ -81,10 +81,12 @@ class ServersResponse(_message.Message):
     def __init__(self, management_url: _Optional[str] = ..., signal_url: _Optional[str] = ..., stuns: _Optional[_Iterable[str]] = ..., relays: _Optional[_Iterable[str]] = ..., interface: _Optional[str] = ..., mtu: _Optional[int] = ..., listen_port: _Optional[int] = ..., overlay: _Optional[_Iterable[str]] = ..., state_dir: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class BundleRequest(_message.Message):
-    __slots__ = ("anonymize",)
+    __slots__ = ("anonymize", "ask_gateway")
     ANONYMIZE_FIELD_NUMBER: _ClassVar[int]
+    ASK_GATEWAY_FIELD_NUMBER: _ClassVar[int]
     anonymize: bool
-    def __init__(self, anonymize: bool = ...) -> None: ...
+    ask_gateway: bool
+    def __init__(self, anonymize: bool = ..., ask_gateway: bool = ...) -> None: ...
 
 class BundleChunk(_message.Message):
     __slots__ = ("data",)
