@@ -11,7 +11,7 @@ from meshloom_agent.mesh import Mesh
 from meshloom_agent.testing.schedule import Schedule
 from meshloom_agent.testing.schedules import failure
 
-FOUND = (28, 45, 152, 667, 1367, 1553)
+FOUND = (28, 45, 152, 433, 667, 1367, 1553)
 """Seeds that found something once."""
 
 

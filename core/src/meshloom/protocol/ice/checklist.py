@@ -8,6 +8,8 @@ from meshloom.protocol.stun import Address
 
 MAX_PAIRS = 64
 MAX_PEER_REFLEXIVE = 8
+MAX_OF_ONE_HOST = 4
+"""Of those: a router that shows a new port with each check must not keep out the address that works."""
 
 
 class Checklist:
@@ -56,7 +58,9 @@ class Checklist:
         if _key(pair) in self._pairs:
             return True
         learned = [each for each in self._pairs.values() if each.remote.kind is CandidateKind.PEER_REFLEXIVE]
-        if len(learned) >= MAX_PEER_REFLEXIVE:
+        of_host = [each for each in learned if each.remote.address[0] == pair.remote.address[0]]
+        if len(of_host) >= MAX_OF_ONE_HOST or len(learned) >= MAX_PEER_REFLEXIVE:
+            learned = of_host if len(of_host) >= MAX_OF_ONE_HOST else learned
             idle = [each for each in learned if each.next_check is None and each is not selected]
             if not idle or selected is None:
                 return False
