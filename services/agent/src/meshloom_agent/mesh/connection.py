@@ -42,7 +42,6 @@ class PeerConnection:
         endpoint: None where WireGuard must learn it, or has to wait.
         session: Grows when the other side has forgotten WireGuard's session: ours must shake hands anew.
         relay: The relayed path that shall be open.
-        is_awaited: Our WireGuard has a packet for it: no time to wait for the other's.
     """
 
     def __init__(
@@ -61,7 +60,6 @@ class PeerConnection:
         self.endpoint: Endpoint | None = None
         self.session = 0
         self.relay: RelayUse | None = None
-        self.is_awaited = False
         self.token = token
         self.reason = "waiting for its offer"
         self._entropy, self._options, self._refuse = entropy, options, refuse
@@ -84,7 +82,7 @@ class PeerConnection:
         self._way = Way.NONE
         self._since = now
         spread = 1 + entropy(1)[0] / 510
-        self._offers = OfferTimer(options.first_wait, options.longest_wait, spread, due=now)
+        self._offers = OfferTimer(options.first_wait, options.longest_wait, options.absent_wait, spread, now, now)
         self._learn_until: float | None = None
 
     # -- what happens ------------------------------------------------------------------------------------------
@@ -254,7 +252,7 @@ class PeerConnection:
             self._introduction.tell(self._local, relayed=self.relay is None)
 
     def _receive_credentials(self, message: SignalMessage, now: float) -> None:
-        self._remote_ice = message.credentials is not None
+        self._remote_ice, self._offers.heard = message.credentials is not None, now
         if message.credentials is None or self._options.force_relay:
             self.reason = "it offers no direct path" if message.credentials is None else "direct paths are switched off"
             if self._agent is not None:
@@ -381,7 +379,7 @@ class PeerConnection:
         target = self._target()
         if target is None or target == self.endpoint:
             return
-        if self.controlling or self.is_awaited or self.endpoint is not None:
+        if self.controlling or self.endpoint is not None:
             self.endpoint, self._learn_until = target, None
         elif self._learn_until is None:
             self._learn_until = now + self._options.learn_endpoint

@@ -2,6 +2,10 @@
 
 import attrs
 
+SILENT = 120.0
+"""Seconds without a word after which a peer is taken for absent. It has been sent several offers by then, and one
+that comes back offers by itself."""
+
 
 @attrs.define
 class OfferTimer:
@@ -10,12 +14,16 @@ class OfferTimer:
     Args:
         first: Seconds from an offer to its repetition.
         longest: Seconds between two offers at the most, before they are spread.
+        absent: The same while the other is taken for absent.
         spread: This connection's own factor, from 1 to 1.5.
+        heard: When the other last sent an offer or an answer.
     """
 
     first: float
     longest: float
+    absent: float
     spread: float
+    heard: float
     due: float | None = None
     _count: int = attrs.field(default=0, init=False)
 
@@ -30,7 +38,9 @@ class OfferTimer:
 
     def plan(self, now: float, longest: float | None = None) -> None:
         """The next one, after a wait that doubles."""
-        wait = min(self.first * 2.0 ** min(self._count, 32), self.longest if longest is None else longest)
+        if longest is None:
+            longest = self.longest if now - self.heard < SILENT else self.absent
+        wait = min(self.first * 2.0 ** min(self._count, 32), longest)
         self._count += 1
         self.due = now + wait * self.spread
 

@@ -14,6 +14,7 @@ class MeshOptions:
         version: Told in offers.
         first_wait: From an offer to its first repetition while there is no connection.
         longest_wait: Between two offers at the most; each connection's own is up to half as much again.
+        absent_wait: The same while the other has not said a word for long.
         relayed_wait: The same while the relay carries the packets.
         learn_endpoint: How long the side that does not begin waits to learn the endpoint from the other's handshake.
         young: Age up to which an ICE session of ours is new enough for one that the other side has begun anew.
@@ -27,6 +28,7 @@ class MeshOptions:
     version: str = "0.77.1"
     first_wait: float = 0.8
     longest_wait: float = 30.0
+    absent_wait: float = 300.0
     relayed_wait: float = 300.0
     learn_endpoint: float = 5.0
     young: float = 2.0
