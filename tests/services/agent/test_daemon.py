@@ -122,7 +122,7 @@ async def test_a_fault_of_management_is_no_reason_to_forget_anything(daemon, man
 
 
 async def test_a_lost_device_is_made_again(daemon, tunnels, until):
-    tunnels.opened["test0"].lost.set()
+    tunnels.lose("test0")
     await until(lambda: tunnels.count["test0"] == 2 and daemon.report.state == CONNECTED)
     assert daemon.failure == ""
 
@@ -133,7 +133,7 @@ async def test_a_fault_in_the_agent_is_logged_and_survived(daemon, tunnels, unti
 
     with monkeypatch.context() as patch:
         patch.setattr("meshloom_agent.engine.Engine._begin", lambda self, _first: fault(self))
-        tunnels.opened["test0"].lost.set()
+        tunnels.lose("test0")
         await until(lambda: "a fault of ours" in daemon.failure)
     await until(lambda: daemon.report.state == CONNECTED)
     assert "ZeroDivisionError" in caplog.text

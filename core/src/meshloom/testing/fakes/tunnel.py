@@ -17,7 +17,7 @@ import attrs
 
 from meshloom.backend import Backend
 from meshloom.errors import TunnelError
-from meshloom.model.keys import PresharedKey, PublicKey
+from meshloom.model.keys import PresharedKey, PrivateKey, PublicKey
 from meshloom.tunnel import (
     Address,
     PeerStats,
@@ -81,6 +81,15 @@ class MemoryDevice:
 class MemoryNetwork:
     """What is between tunnels, and whoever else has a UDP port.
 
+    Attributes:
+        devices: All interfaces of tunnels, by name.
+        tunnels: Those that are open.
+        opened: How often each was opened.
+        foreign: Names of interfaces that somebody else has.
+        taken: UDP ports that something else has, on every host.
+        others: Who hears at an address that is no tunnel's.
+        is_allowed: Whether tunnels may be made.
+
     Args:
         hosts: The addresses of the host that an interface is on; by default all are on one host.
         now: The time of handshakes.
@@ -96,6 +105,7 @@ class MemoryNetwork:
         self.tunnels: dict[str, MemoryTunnel] = {}
         self.opened: dict[str, int] = {}
         self.foreign: set[str] = set()
+        self.taken: set[int] = set()
         self.others: dict[Address, Callable[[bytes, Address], None]] = {}
         self.is_allowed = True
         self._sessions = itertools.count(1)
@@ -120,7 +130,7 @@ class MemoryNetwork:
         """
 
         def is_taken(candidate: int) -> bool:
-            return any(
+            return candidate in self.taken or any(
                 (host, candidate) in self.others or self.device_at((host, candidate)) not in (None, device)
                 for host in device.hosts
             )
@@ -295,12 +305,8 @@ class MemoryTunnel(Tunnel):
 
     @property
     def state(self) -> TunnelState:
-        """What was applied last.
-
-        Raises:
-            IndexError: Nothing was.
-        """
-        return self.applied[-1]
+        """What was applied last; a blank state before that."""
+        return self.applied[-1] if self.applied else TunnelState(PrivateKey.of(bytes(32)))
 
     async def apply(self, state: TunnelState) -> None:
         """Make the device match."""
