@@ -2,7 +2,6 @@
 
 import ssl
 
-import anyio
 import pytest
 
 from meshloom.errors import TransportError
@@ -82,21 +81,21 @@ async def test_a_key_of_another_certificate_is_refused_at_the_start(ends, quic, 
             pass
 
 
-async def test_a_renewal_that_went_wrong_refuses_new_connections_only(ends, authority, caplog):
-    shown = [authority.issue("relay.example")]
-    async with ends.opened(extra_roots=authority.root) as quic, ends.serving(quic, lambda: shown[0]) as server:
-        server.answer = bytes
-        heard = ends.Heard()
-        connection = await quic.connect(tls(server, "relay.example"), heard)
-        good, shown[0] = shown[0], (b"nonsense", b"nonsense")
-        async with ends.wire_to(server.port) as wire:
-            with anyio.move_on_after(5):
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(
-                        quic.connect, RelayAddress("relay.example", wire.port, tls=True, ip="127.0.0.1"), ends.Heard()
-                    )
-                    await ends.until(lambda: "not PEM" in caplog.text)
-                    connection.send(b"still here")
-                    await ends.until(lambda: heard.messages == [b"still here"])
-                    shown[0] = good
-        await ends.until(lambda: len(server.receivers) == 2)
+async def test_a_renewal_that_went_wrong_is_said_once_and_the_certificate_of_before_is_shown(ends, authority, caplog):
+    good = authority.issue("relay.example")
+    shown = [good]
+
+    def read():
+        if shown[0] is None:
+            raise OSError("cannot be read")
+        return shown[0]
+
+    async with ends.opened(extra_roots=authority.root) as quic, ends.serving(quic, read) as server:
+        for wrong in (None, (b"nonsense", b"nonsense"), (good[0], authority.issue("relay.example")[1])):
+            shown[0] = wrong
+            for _ in range(2):
+                assert (await quic.connect(tls(server, "relay.example"), ends.Heard())).is_open
+        shown[0] = authority.issue("after.example")
+        assert (await quic.connect(tls(server, "after.example"), ends.Heard())).is_open
+    said = [record.getMessage() for record in caplog.records if "is shown until" in record.getMessage()]
+    assert len(said) == 3

@@ -205,3 +205,13 @@ async def test_a_configured_proxy_is_not_gone_around(ends, server):
     async with ends.opened(proxy="http://proxy.example:3128") as quic:
         with pytest.raises(TransportError, match="does not go through an HTTP proxy"):
             await quic.connect(server.address(), ends.Heard())
+
+
+async def test_a_connection_identifier_is_known_as_soon_as_it_was_given_out(ends, quic, server):
+    """NetBird's relay uses one in the next packet."""
+    connection = await quic.connect(server.address(), ends.Heard())
+    await ends.until(lambda: server.receivers and len(connection._endpoint._identifiers) == 8)
+    for link in (connection, server.receivers[0].connection):
+        given = {identifier.cid for identifier in link.quic._host_cids}
+        routes = link._endpoint._identifiers
+        assert given <= (routes if link is connection else routes[link])

@@ -3,6 +3,7 @@
 import datetime as dt
 import hashlib
 import hmac
+import logging
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -14,9 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from meshloom.errors import TransportError
+from meshloom.log import BACKEND
 from meshloom.transport import LONGEST_MESSAGE, RelayAddress
 from meshloom_transport_quic.library import CONNECTION_ID, FRAME, RESET_TOKEN
 from meshloom_transport_quic.path_mtu import SAFE
+
+logger = logging.getLogger(__name__)
 
 ALPN = "nb-quic"
 
@@ -55,6 +59,9 @@ class Shown:
     Args:
         certificate: Gives the chain and the key; None for one made for this run.
         idle: Silence after which a connection is given up.
+
+    Raises:
+        TransportError: What is given first is no certificate and key.
     """
 
     def __init__(self, certificate: Certificate | None, idle: dt.timedelta) -> None:
@@ -62,24 +69,32 @@ class Shown:
         self._certificate = certificate or _own()
         self._pem: tuple[bytes, bytes] | None = None
         self._configuration = configuration(idle, is_client=False)
-        self._reset_key = b""
+        self._reset_key, self._complaint = b"", ""
         self.current()
 
     def current(self) -> QuicConfiguration:
-        """For the next connection.
-
-        Raises:
-            TransportError: What is given is no certificate and key.
-        """
-        pem = self._certificate()
-        if pem != self._pem:
-            chain, key = _parsed(*pem)
-            made = configuration(self._idle, is_client=False)
-            made.certificate, made.certificate_chain, made.private_key = chain[0], chain[1:], key
-            self._configuration, self._pem = made, pem
-            if not self._reset_key:
-                self._reset_key = hmac.digest(pem[1], b"meshloom quic stateless reset", hashlib.sha256)
+        """For the next connection; the last good one where what is given now is no certificate and key."""
+        try:
+            pem = self._certificate()
+            if pem != self._pem:
+                self._take(pem)
+        except (OSError, TransportError) as error:
+            if self._pem is None:
+                raise
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                logger.error(  # noqa: TRY400 - the error says all
+                    "%s; the certificate of before is shown until there is a good one", error, extra={BACKEND: "quic"}
+                )
         return self._configuration
+
+    def _take(self, pem: tuple[bytes, bytes]) -> None:
+        chain, key = _parsed(*pem)
+        made = configuration(self._idle, is_client=False)
+        made.certificate, made.certificate_chain, made.private_key = chain[0], chain[1:], key
+        self._configuration, self._pem, self._complaint = made, pem, ""
+        if not self._reset_key:
+            self._reset_key = hmac.digest(pem[1], b"meshloom quic stateless reset", hashlib.sha256)
 
     def reset_token(self, identifier: bytes) -> bytes:
         """The same after a restart with the same key, so that clients of the run before learn that it is over."""

@@ -44,6 +44,7 @@ class Quic(QuicConnection):
         )
         self._reset_token = reset_token
         self.waiting = self._datagrams_pending
+        self.happened = self._events
         self._make_tokens()
 
     @property

@@ -80,7 +80,7 @@ class Link(Connection):
         self.ended = asyncio.Event()
         self._endpoint, self._accept, self._address = endpoint, accept, address
         self._is_client = is_client
-        self._queue = options.queue
+        self._queue, self._room_at = options.queue, options.queue * 3 // 4
         self._keepalive = options.idle.total_seconds() / KEEPALIVES
         self._waiting = quic.waiting
         self._search = Search(options.largest_packet)
@@ -96,7 +96,7 @@ class Link(Connection):
         """See :meth:`Connection.send`."""
         if not self.is_open or len(message) + len(rest) > self.max_message_size:
             return False
-        if len(self._waiting) >= self._queue:
+        if self._has_refused or len(self._waiting) >= self._queue:
             self._has_refused = True
             return False
         self._waiting.append(b"".join((message, rest)))
@@ -106,7 +106,7 @@ class Link(Connection):
     @property
     def is_full(self) -> bool:
         """See :meth:`Connection.is_full`."""
-        return len(self._waiting) >= self._queue
+        return self._has_refused or len(self._waiting) >= self._queue
 
     def close(self) -> None:
         """See :meth:`Connection.close`."""
@@ -143,13 +143,15 @@ class Link(Connection):
         quic = self.quic
         if quic.has_begun or self._is_client:
             self._endpoint.transmit(quic.datagrams_to_send(now))
+            if quic.happened:  # an identifier that was just given out may be used in the answer
+                self._handle_events()
         closing = self._closing
         if closing is not None and quic.ended is None and (not self._waiting or now >= closing.at):
             quic.close(error_code=closing.code, reason_phrase=closing.phrase)
         if quic.ended is not None:
             self._end(closing.reason if closing else in_words(quic.ended))
             return
-        if self._has_refused and len(self._waiting) <= self._queue // 2:
+        if self._has_refused and len(self._waiting) <= self._room_at:
             self._has_refused = False
             if self._receiver is not None:
                 self._receiver.writable()

@@ -17,8 +17,6 @@ from aioquic.quic.packet import (
 )
 from aioquic.quic.retry import QuicRetryTokenHandler
 
-from meshloom.errors import TransportError
-from meshloom.log import BACKEND
 from meshloom.transport import Accept, Connection, Receiver
 from meshloom_transport_quic import Options
 from meshloom_transport_quic.certificates import Shown
@@ -151,15 +149,8 @@ class Server(Endpoint):
             return None
         return self._open(header.destination_cid, original, retried, address, now)
 
-    def _open(
-        self, identifier: bytes, original: bytes, retried: bytes | None, address: Address, now: float
-    ) -> Link | None:
-        try:
-            configuration = self._shown.current()
-        except TransportError as error:
-            logger.error("%s", error, extra={BACKEND: "quic"})  # noqa: TRY400 - the error says all
-            return None
-        quic = Quic(configuration, original=original, retried=retried, reset_token=self._shown.reset_token)
+    def _open(self, identifier: bytes, original: bytes, retried: bytes | None, address: Address, now: float) -> Link:
+        quic = Quic(self._shown.current(), original=original, retried=retried, reset_token=self._shown.reset_token)
         link = Link(quic, self, self._accepted, address, is_client=False, options=self._options)
         self.links.add(link)
         self._identifiers[link] = set()
