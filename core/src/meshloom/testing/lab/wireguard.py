@@ -85,14 +85,12 @@ class SimulatedWireGuard:
         self._clock, self._random, self._own = clock, random, own
         self._send_datagram, self._deliver = send, deliver
         self._peers: dict[bytes, _Peer] = {}
-
-    @property
-    def peers(self) -> set[PublicKey]:
+        self.peers: frozenset[PublicKey] = frozenset()
         """Those that are configured."""
-        return {PublicKey.of(key) for key in self._peers}
 
     def apply(self, peers: Mapping[PublicKey, WireGuardPeer]) -> None:
         """Be configured so; what did not change keeps its session."""
+        self.peers = frozenset(peers)
         wanted = {key.raw: config for key, config in peers.items()}
         for gone in self._peers.keys() - wanted.keys():
             del self._peers[gone]
@@ -108,6 +106,7 @@ class SimulatedWireGuard:
 
     def close(self) -> None:
         """The device is gone, and its timers with it."""
+        self.peers = frozenset()
         self._peers.clear()
 
     def send(self, receiver: PublicKey, payload: bytes) -> None:
