@@ -1,6 +1,7 @@
 """The daemon's gRPC service on its unix socket; the command line's other end."""
 
 import grp
+import logging
 import os
 import re
 from collections.abc import AsyncIterator
@@ -18,6 +19,8 @@ from meshloom.rpc import daemon_pb2 as pb
 from meshloom.rpc.daemon_pb2_grpc import DaemonServiceServicer, add_DaemonServiceServicer_to_server
 from meshloom.rpc.diagnostics_pb2_grpc import add_DiagnosticsServicer_to_server
 from meshloom_agent.daemon import Daemon
+from meshloom_agent.diagnostics.bundle import write_private
+from meshloom_agent.diagnostics.logs import DaemonLogs
 from meshloom_agent.diagnostics.servers import ServerProbes
 from meshloom_agent.diagnostics.service import DiagnosticsService
 from meshloom_agent.files import AgentSettings
@@ -34,14 +37,22 @@ LEAST_MTU = 576
 """What every IPv4 host takes (RFC 791 section 3.1)."""
 LONGEST_NAME = 255
 Context = grpc.aio.ServicerContext[Any, Any]
+LEVELS: dict[int, pb.LogLevel] = {
+    logging.DEBUG: pb.DEBUG,
+    logging.INFO: pb.INFO,
+    logging.WARNING: pb.WARN,
+    logging.ERROR: pb.ERROR,
+    logging.CRITICAL: pb.FATAL,
+}
 
 
 class DaemonService(DaemonServiceServicer):
     """Calls of the daemon; those of the protocol that are not here answer UNIMPLEMENTED."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    def __init__(self, daemon: Daemon, logs: DaemonLogs) -> None:
+        self._daemon, self._logs = daemon, logs
         self._probes = ServerProbes()
+        self.diagnostics = DiagnosticsService(daemon, self._status, logs.ring)
 
     async def Login(self, request: pb.LoginRequest, context: Context) -> pb.LoginResponse:  # noqa: N802
         """Take over what is given, and let management know this machine."""
@@ -107,6 +118,32 @@ class DaemonService(DaemonServiceServicer):
             networkMonitor=True,
             disable_ipv6=not settings.ipv6,
         )
+
+    async def GetLogLevel(  # noqa: N802
+        self, _request: pb.GetLogLevelRequest, _context: Context
+    ) -> pb.GetLogLevelResponse:
+        """From which level on it logs."""
+        return pb.GetLogLevelResponse(level=LEVELS.get(self._logs.level, pb.UNKNOWN))
+
+    async def SetLogLevel(self, request: pb.SetLogLevelRequest, context: Context) -> pb.SetLogLevelResponse:  # noqa: N802
+        """Log from another level on, until it ends."""
+        numbers = {level: number for number, level in LEVELS.items()} | {pb.TRACE: logging.DEBUG, pb.PANIC: 50}
+        if request.level not in numbers:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"{request.level}: no level of the log")
+        self._logs.level = numbers[request.level]
+        return pb.SetLogLevelResponse()
+
+    async def DebugBundle(  # noqa: N802
+        self, request: pb.DebugBundleRequest, context: Context
+    ) -> pb.DebugBundleResponse:
+        """What helps to find a fault, in a file of the state's folder; the one before is replaced."""
+        file = self._daemon.files.path / "debug-bundle.tar.gz"
+        try:
+            write_private(file, await self.diagnostics.bundle(anonymize=request.anonymize))
+        except OSError as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{file}: cannot be written: {error.strerror}")
+        refused = "bundles are not uploaded: send the file yourself" if request.uploadURL else ""
+        return pb.DebugBundleResponse(path=str(file), uploadFailureReason=refused)
 
     async def _status(self, request: pb.StatusRequest) -> pb.StatusResponse:
         report = self._daemon.report
@@ -189,7 +226,7 @@ def peer_state(peer: PeerReport) -> pb.PeerState:
         bytesRx=peer.stats.rx_bytes,
         bytesTx=peer.stats.tx_bytes,
         reason=path.reason,
-        relayed=bool(peer.relay),
+        relayed=peer.path.is_relayed,
         relayAddress=peer.relay,
         relayTransport=peer.transport,
     )
@@ -208,7 +245,9 @@ def peer_state(peer: PeerReport) -> pb.PeerState:
 
 
 @asynccontextmanager
-async def open_socket(daemon: Daemon, path: Path, group: str = "") -> AsyncIterator[None]:
+async def open_socket(
+    daemon: Daemon, path: Path, group: str = "", logs: DaemonLogs | None = None
+) -> AsyncIterator[None]:
     """Serve on the socket until leaving: for root, and for the members of *group*.
 
     Raises:
@@ -219,8 +258,9 @@ async def open_socket(daemon: Daemon, path: Path, group: str = "") -> AsyncItera
         raise ConfigError(f"--daemon-addr unix://{path}: another daemon listens there")
     _clear(path)
     server = grpc.aio.server()
-    add_DaemonServiceServicer_to_server(DaemonService(daemon), server)  # type: ignore[no-untyped-call]
-    add_DiagnosticsServicer_to_server(DiagnosticsService(daemon), server)  # type: ignore[no-untyped-call]
+    service = DaemonService(daemon, logs or DaemonLogs())
+    add_DaemonServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
+    add_DiagnosticsServicer_to_server(service.diagnostics, server)  # type: ignore[no-untyped-call]
     before = os.umask(0o177)  # never open for others, not for a moment
     try:
         server.add_insecure_port(f"unix:{path}")

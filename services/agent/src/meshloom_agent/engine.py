@@ -71,7 +71,14 @@ class Engine:
         self._key: PrivateKey = files.key()
         self._public = self._key.public
         self._mesh = Mesh(self._public, os.urandom, options)
-        self._paths = Paths(self._mesh, self._public, transports, self._send_signal, self._apply_soon)
+        self._paths = Paths(
+            self._mesh,
+            self._public,
+            transports,
+            self._send_signal,
+            self._apply_soon,
+            relays_changed=self._report_relays,
+        )
         self._preshared = files.preshared_key()
         self._roots = extra_roots
         self._client = ManagementClient(parse_url(settings.management_url), self._key, extra_roots)
@@ -97,8 +104,8 @@ class Engine:
             context = TunnelContext(self._settings.interface, self._files.path)
             async with self._chosen.open(context) as self._tunnel, anyio.create_task_group() as tasks:
                 report.kernel = self._tunnel.capabilities.kernel
+                self._paths.start(self._tunnel, tasks)  # first: peers of the kept map may need its doorbell
                 await self._apply_state()
-                self._paths.start(self._tunnel, tasks)
                 await self._refresh_addresses()
                 for task in (self._keep_applied, self._watch_network, self._watch_tunnel):
                     tasks.start_soon(task)
@@ -238,6 +245,7 @@ class Engine:
         self._progress()
 
     def _signal_received(self, message: SignalMessage) -> None:
+        _log.debug("%s from %s", message.kind.name, message.other.text)
         self._report.counters.received[message.kind.name.lower()] += 1
         self._mesh.receive_signal(message, anyio.current_time())
         self._paths.flush()
@@ -246,6 +254,7 @@ class Engine:
 
     def _send_signal(self, message: SignalMessage) -> None:
         if self._signal is not None:
+            _log.debug("%s to %s", message.kind.name, message.other.text)
             self._report.counters.sent[message.kind.name.lower()] += 1
             self._signal.send_soon(message)
 
@@ -329,6 +338,9 @@ class Engine:
                 self._report.counters.handshakes += self._handshakes.new
                 self._paths.flush()
 
+    def _report_relays(self) -> None:
+        self._report.relays = self._paths.relay_reports()
+
     # -- for people --------------------------------------------------------------------------------------------
 
     def _progress(self) -> None:
@@ -351,7 +363,15 @@ class Engine:
             stats = self._stats
         now = anyio.current_time()
         return [
-            PeerReport(key, remote, path, stats.get(key, PeerStats()), wall_clock(path.since, now))
+            PeerReport(
+                key,
+                remote,
+                path,
+                stats.get(key, PeerStats()),
+                wall_clock(path.since, now),
+                path.relay if path.is_relayed else "",
+                self._paths.transport_to(key) if path.is_relayed else "",
+            )
             for key, remote in self._mesh.peers.items()
             for path in [self._mesh.status(key)]
         ]

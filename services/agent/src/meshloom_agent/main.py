@@ -17,16 +17,21 @@ from meshloom.transport import TransportContext
 from meshloom_agent.config import KINDS, AgentConfig
 from meshloom_agent.container import AgentContainer
 from meshloom_agent.daemon_service import open_socket
+from meshloom_agent.diagnostics.logs import DaemonLogs
+from meshloom_agent.diagnostics.metrics import open_metrics
 from meshloom_agent.files import StateDir
 from meshloom_agent.relays import NamedTransport
 
 _log = logging.getLogger(__name__)
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-
 
 def run_daemon(
-    state_dir: Path, socket: Path, config: Path | None = None, log_level: str = "", log_file: Path | None = None
+    state_dir: Path,
+    socket: Path,
+    config: Path | None = None,
+    log_level: str = "",
+    log_file: Path | None = None,
+    metrics: str = "",
 ) -> None:
     """Run until SIGTERM or SIGINT; the tunnel goes with it, and comes back with the next start.
 
@@ -34,13 +39,8 @@ def run_daemon(
         MeshError: It cannot start, saying why.
     """
     setup = read_setup(AgentConfig, KINDS, config)
-    level = log_level or setup.config.log_level
-    if level.upper() not in logging.getLevelNamesMapping():
-        raise ConfigError(f"log_level = {level!r}: no such level; write debug, info, warning or error")
-    try:
-        logging.basicConfig(level=level.upper(), format=LOG_FORMAT, filename=log_file)
-    except OSError as error:
-        raise ConfigError(f"--log-file {log_file}: cannot be written: {error.strerror}") from error
+    logs = DaemonLogs()
+    logs.install(log_level or setup.config.log_level, log_file)
     files = StateDir(state_dir)
     roots = _certificates(setup.config.extra_roots)
 
@@ -58,7 +58,9 @@ def run_daemon(
                 files=files, tunnel=setup.chosen["tunnel"], extra_roots=roots, transports=transports
             )
             daemon = container.daemon()
-            async with daemon.running(), open_socket(daemon, socket, setup.config.socket_group):
+            if address := metrics or setup.config.metrics:
+                await opened.enter_async_context(open_metrics(daemon, address))
+            async with daemon.running(), open_socket(daemon, socket, setup.config.socket_group, logs):
                 tell_ready()
                 async for _ in signals:
                     return

@@ -1,5 +1,6 @@
 """Between the mesh, which is pure, and the world: WireGuard's port, relays, signal, time."""
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -13,8 +14,13 @@ from meshloom.protocol.signal import SignalMessage
 from meshloom.tunnel import Address, Doorbell, Tunnel, TunnelPeer
 from meshloom_agent.mesh import Asleep, Endpoint, Mesh, RelayPlan, RemotePeer, Way, exchange
 from meshloom_agent.relays import NamedTransport, RelayedPath, RelayLinks
+from meshloom_agent.report import RelayReport
+
+_log = logging.getLogger(__name__)
 
 KEEPALIVE = timedelta(seconds=25)
+WIRES = {"picows": "ws", "websocket": "ws"}
+"""What people call the wire of a transport, where that is not its name."""
 
 
 class Paths:
@@ -23,6 +29,7 @@ class Paths:
     Args:
         send: Sends a message by signal.
         apply: Called when ``tunnel_peers`` has changed.
+        relays_changed: Called when ``relay_reports`` has.
     """
 
     def __init__(
@@ -32,6 +39,8 @@ class Paths:
         transports: Sequence[NamedTransport],
         send: Callable[[SignalMessage], None],
         apply: Callable[[], None],
+        *,
+        relays_changed: Callable[[], None],
     ) -> None:
         self.mesh, self.plan = mesh, RelayPlan()
         self.links = RelayLinks(
@@ -42,7 +51,7 @@ class Paths:
             packets=self._relayed_packet,
             changed=self._links_changed,
         )
-        self._send, self._apply = send, apply
+        self._send, self._apply, self._relays_changed = send, apply, relays_changed
         self._tunnel: Tunnel | None = None
         self._doorbell: Doorbell | None = None
         self._token = b""
@@ -82,6 +91,7 @@ class Paths:
             self._links_news = False
             self.links.settle()
             self._settle_relayed()
+            self._relays_changed()
         if self._tunnel is not None:
             for data, destination, via in mesh.datagrams():
                 if via is None:
@@ -104,6 +114,7 @@ class Paths:
             if old is not None and old[0] is remote and old[1:3] == (endpoint, session):
                 self._made[key] = old
                 continue
+            _log.debug("%s is reached by %s", key.text, endpoint)
             made = TunnelPeer(
                 frozenset(remote.allowed_ips),
                 self._address(key, endpoint),
@@ -113,6 +124,21 @@ class Paths:
             )
             self._made[key] = remote, endpoint, session, made
         return {key: made for key, (*_, made) in self._made.items()}
+
+    def relay_reports(self) -> tuple[RelayReport, ...]:
+        """The relays that we are, or should be, connected to; home first."""
+        made = []
+        for url, error in self.links.errors.items():
+            session = self.links.session(url)
+            transport = session.connection.transport if session is not None and session.connection is not None else ""
+            made.append(RelayReport(url, bool(transport), "" if transport else error, WIRES.get(transport, transport)))
+        return tuple(sorted(made, key=lambda each: each.uri != self.plan.home_url))
+
+    def transport_to(self, peer: PublicKey) -> str:
+        """What carries a relayed peer's packets to its relay."""
+        session = self.links.session(self.plan.link_of(peer))
+        transport = session.connection.transport if session is not None and session.connection is not None else ""
+        return WIRES.get(transport, transport)
 
     @property
     def _running(self) -> Tunnel:

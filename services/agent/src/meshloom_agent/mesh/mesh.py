@@ -180,9 +180,8 @@ class Mesh:
 
     def wake(self, peer: PublicKey, now: float) -> None:
         """Connect to a peer, whether it sleeps or not."""
-        connection = self._connections.get(peer) or self._connect(peer, now)
-        connection.is_awaited = peer in self._sleepers.packets
-        self._drain(connection)
+        if peer not in self._connections:
+            self._connect(peer, now)
 
     def set_traffic(self, traffic: Mapping[PublicKey, int], now: float) -> None:
         """Bytes exchanged with each peer, as WireGuard counts them: those that were idle for long fall asleep."""
@@ -318,8 +317,9 @@ class Mesh:
         if key not in self.endpoints or self.endpoints[key] != wanted:
             self.endpoints[key] = wanted
             self.endpoints_changed = True
-        if connection.endpoint is not None and (packet := self._sleepers.packets.pop(key, None)) is not None:
-            self._packets.append((key, packet))
+        if connection.is_connected and (packet := self._sleepers.packets.pop(key, None)) is not None:
+            # Only the side that begins: of two handshakes that cross each other, none comes to an end.
+            self._packets += [(key, packet)] if connection.controlling else []
 
     def _after_local(self, now: float, *, moved: bool = False) -> None:
         self._out += self._local.datagrams()

@@ -41,6 +41,7 @@ class SimulatedRelays:
         self._connections: dict[str, RelayConnection[PublicKey]] = {}
         self._endpoints: dict[PublicKey, Address] = {}
         self._peers: dict[Address, PublicKey] = {}
+        self._early: dict[PublicKey, bytes] = {}
         self._resting: set[str] = set()
         self._due: float | None = None
 
@@ -61,6 +62,9 @@ class SimulatedRelays:
         for url, names in self.plan.subscriptions().items():
             if (connection := self._connections.get(url)) is not None:
                 connection.ask(names)
+        for name in [name for name in self._early if self.plan.link_of(name) is not None]:
+            data = self._early.pop(name)
+            self._later(0.0, lambda name=name, data=data: self.relay_received("", name, data))  # type: ignore[misc]
         due = self.plan.deadline()
         if due is not None and due != self._due:
             self._due = due
@@ -118,7 +122,10 @@ class SimulatedRelays:
 
     def relay_received(self, url: str, name: PublicKey, data: bytes) -> None:  # noqa: ARG002 - one peer, one path
         """A packet of a peer."""
-        self._receive(data, self._mesh.direct_address(name) or self.endpoint(name))
+        if self.plan.link_of(name) is None:
+            self._early.setdefault(name, data)  # as the protocol's client does until the peer was asked for
+        else:
+            self._receive(data, self._mesh.direct_address(name) or self.endpoint(name))
 
     # -- inside ------------------------------------------------------------------------------------------------
 
