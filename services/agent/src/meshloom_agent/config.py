@@ -12,6 +12,9 @@ class AgentConfig:
     """Keys of the agent's daemon, besides those of the tunnel's backends."""
 
     log_level: str = key(default="info", help="debug, info, warning or error.")
+    metrics: str = key(
+        default="", help="Address of the metrics for Prometheus, such as 127.0.0.1:9091; empty for none."
+    )
     extra_roots: str = key(default="", help="File of certificates (PEM) trusted besides the system's.")
     proxy: str = key(
         default="", help="URL of an HTTP proxy to reach relays through; the environment's (HTTPS_PROXY) where empty."

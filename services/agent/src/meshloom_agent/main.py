@@ -31,6 +31,7 @@ def run_daemon(
     config: Path | None = None,
     log_level: str = "",
     log_file: Path | None = None,
+    *,
     metrics: str = "",
 ) -> None:
     """Run until SIGTERM or SIGINT; the tunnel goes with it, and comes back with the next start.

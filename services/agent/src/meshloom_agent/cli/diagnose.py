@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from meshloom_agent.cli.client import unreachable
-from meshloom_agent.cli.exits import FAILED, OK, WARNED
+from meshloom_agent.cli.client import daemon_channel, refusals, unreachable
+from meshloom_agent.cli.exits import FAILED, OK, WARNED, fail
 from meshloom_agent.cli.options import address_option, anonymize_option, json_option, option, state_dir_option
 
 if TYPE_CHECKING:
@@ -136,3 +136,77 @@ async def facts_of(daemon_addr: str, state_dir: str, management_url: str, *, ask
             return attrs.evolve(facts, daemon_trouble=f"the daemon does not answer: {error.code().name}")
     events = answer.fullStatus.events
     return attrs.evolve(facts, state=answer.status, waiting=events[-1].userMessage if events else "")
+
+
+@click.group()
+def debug() -> None:
+    """What helps others to find a fault."""
+
+
+@debug.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@gateway_option
+@anonymize_option
+@state_dir_option
+@address_option
+def bundle(daemon_addr: str, state_dir: str, file: Path | None, *, ask_gateway: bool, anonymize: bool) -> None:
+    """Pack up logs, status, settings, network and checks into FILE (a tar.gz), without secrets.
+
+    Where no daemon runs, the bundle has what can be seen without one.
+    """
+    from datetime import datetime
+
+    from meshloom_agent.diagnostics.bundle import write_private
+
+    path = file or Path(f"meshloom-debug-{datetime.now().astimezone():%Y%m%d-%H%M%S}.tar.gz")
+    if path.exists():
+        fail(FAILED, f"{path} is there already: give another name")
+    if objection := unreachable(daemon_addr):
+        click.echo(f"{objection}; the bundle is without the daemon's part", err=True)
+        data = _own_bundle(daemon_addr, state_dir, ask_gateway=ask_gateway, anonymize=anonymize)
+    else:
+        from meshloom.rpc import diagnostics_pb2 as pb
+        from meshloom.rpc.diagnostics_pb2_grpc import DiagnosticsStub
+
+        with daemon_channel(daemon_addr) as channel, refusals():
+            request = pb.BundleRequest(anonymize=anonymize, ask_gateway=ask_gateway)
+            chunks = DiagnosticsStub(channel).Bundle(request, timeout=60)  # type: ignore[no-untyped-call]
+            data = b"".join(chunk.data for chunk in chunks)
+    try:
+        write_private(path, data)
+    except OSError as error:
+        fail(FAILED, f"{path}: cannot be written: {error.strerror}")
+    click.echo(str(path))
+
+
+def _own_bundle(daemon_addr: str, state_dir: str, *, ask_gateway: bool, anonymize: bool) -> bytes:
+    """What can be seen without a daemon."""
+    import os
+
+    import anyio
+
+    from meshloom_agent.diagnostics.bundle import Told, anonymized, contents, packed, secrets_of
+
+    facts = anyio.run(partial(facts_of, daemon_addr, state_dir, "", ask_gateway=ask_gateway))
+    files = contents(facts, Told())
+    if anonymize:
+        files = anonymized(files, facts, [os.uname().nodename], os.urandom(16))
+    return packed(files, secrets_of(Path(state_dir)))
+
+
+@debug.group()
+def log() -> None:
+    """The daemon's log."""
+
+
+@log.command()
+@click.argument("level", type=click.Choice(["trace", "debug", "info", "warn", "error", "fatal"], case_sensitive=False))
+@address_option
+def level(daemon_addr: str, level: str) -> None:
+    """Log from LEVEL on, until the daemon ends."""
+    from meshloom.rpc import daemon_pb2 as pb
+    from meshloom_agent.cli.client import daemon
+
+    with daemon(daemon_addr) as stub:
+        stub.SetLogLevel(pb.SetLogLevelRequest(level=level.upper()), timeout=10)
+    click.echo(f"Log level set to {level.lower()}")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from meshloom_agent.cli.client import daemon
-from meshloom_agent.cli.diagnose import doctor, netcheck
+from meshloom_agent.cli.diagnose import debug, doctor, netcheck
 from meshloom_agent.cli.exits import FAILED, TIMEOUT, USAGE, fail
 from meshloom_agent.cli.options import address_option, option
 from meshloom_agent.cli.ping import ping
@@ -205,5 +205,5 @@ def completion(shell: str) -> None:
         click.echo(made(main, {}, "meshloom", "_MESHLOOM_COMPLETE").source())
 
 
-for _command in (status, ping, netcheck, doctor, service):
+for _command in (status, ping, netcheck, doctor, debug, service):
     main.add_command(_command)

@@ -83,7 +83,15 @@ address_option = click.option(
     envvar=["MESHLOOM_LOG_FILE", "NB_LOG_FILE"],
     help="File to log to. [default: standard error]",
 )
-def run(state_dir: Path, daemon_addr: str, config: Path | None, log_level: str, log_file: Path | None) -> None:
+@click.option(
+    "--metrics",
+    default="",
+    envvar="MESHLOOM_METRICS",
+    help="Address of metrics for Prometheus, such as 127.0.0.1:9091. [default: the configuration's, else none]",
+)
+def run(
+    *, state_dir: Path, daemon_addr: str, config: Path | None, log_level: str, log_file: Path | None, metrics: str
+) -> None:
     """Run the daemon in the foreground."""
     from meshloom.errors import ConfigError, MeshError
     from meshloom_agent.main import run_daemon
@@ -91,7 +99,7 @@ def run(state_dir: Path, daemon_addr: str, config: Path | None, log_level: str, 
     if not daemon_addr.startswith("unix://"):
         fail(USAGE, f"--daemon-addr {daemon_addr}: only unix sockets, written unix:///path")
     try:
-        run_daemon(state_dir, Path(daemon_addr.removeprefix("unix://")), config, log_level, log_file)
+        run_daemon(state_dir, Path(daemon_addr.removeprefix("unix://")), config, log_level, log_file, metrics=metrics)
     except* ConfigError as group:
         fail(USAGE, _first(group))
     except* MeshError as group:

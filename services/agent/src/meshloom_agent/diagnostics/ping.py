@@ -25,7 +25,7 @@ def reply(peer: PeerReport, sequence: int, round_trip: float | None) -> pb.PingR
     made = pb.PingReply(fqdn=peer.remote.fqdn, sequence=sequence, reason=peer.path.reason)
     if peer.path.state != "Connected":
         made.path = pb.PingReply.NONE
-    elif peer.relay:
+    elif peer.path.is_relayed or peer.relay:
         made.path, made.relay, made.transport = pb.PingReply.RELAYED, peer.relay, peer.transport
     else:
         made.path = pb.PingReply.DIRECT
@@ -43,7 +43,11 @@ def line(answer: pb.PingReply) -> str:
         case pb.PingReply.DIRECT:
             way = f"direct, {answer.endpoint}" if answer.endpoint else "direct"
         case pb.PingReply.RELAYED:
-            way = f"relayed by {answer.relay}" + (f" over {answer.transport}" if answer.transport else "")
+            way = (
+                "relayed"
+                + (f" by {answer.relay}" if answer.relay else "")
+                + (f" over {answer.transport}" if answer.transport else "")
+            )
         case _:
             way = "no path"
     why = f" ({answer.reason})" if answer.reason and answer.path != pb.PingReply.DIRECT else ""

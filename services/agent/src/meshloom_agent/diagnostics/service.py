@@ -1,28 +1,41 @@
 """The daemon's answers to who looks for faults, on the same socket as NetBird's own calls."""
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import anyio
+import attrs
 import grpc
 
 from meshloom import __version__
+from meshloom.rpc import daemon_pb2 as daemon_pb
 from meshloom.rpc import diagnostics_pb2 as pb
 from meshloom.rpc.diagnostics_pb2_grpc import DiagnosticsServicer
 from meshloom_agent.daemon import Daemon
+from meshloom_agent.diagnostics.bundle import Told, anonymized, contents, names_of, packed, secrets_of
 from meshloom_agent.diagnostics.echo import EchoError, open_echo
+from meshloom_agent.diagnostics.facts import gather
+from meshloom_agent.diagnostics.known import from_daemon
+from meshloom_agent.diagnostics.logs import LogRing
 from meshloom_agent.diagnostics.ping import found_peer, reply
 
 Context = grpc.aio.ServicerContext[Any, Any]
 MOST_ROUNDS = 100_000
 LEAST_INTERVAL = 0.01
+CHUNK = 256 << 10
+Status = Callable[[daemon_pb.StatusRequest], Awaitable[daemon_pb.StatusResponse]]
 
 
 class DiagnosticsService(DiagnosticsServicer):
-    """Calls of :mod:`meshloom.rpc.diagnostics_pb2`."""
+    """Calls of :mod:`meshloom.rpc.diagnostics_pb2`.
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    Args:
+        status: The daemon's answer to NetBird's call of that name.
+    """
+
+    def __init__(self, daemon: Daemon, status: Status, ring: LogRing) -> None:
+        self._daemon, self._status, self._ring = daemon, status, ring
 
     async def Ping(self, request: pb.PingRequest, context: Context) -> AsyncIterator[pb.PingReply]:  # noqa: N802
         """Echo requests through the tunnel, each with the path that the peer's packets take then."""
@@ -55,6 +68,30 @@ class DiagnosticsService(DiagnosticsServicer):
 
     async def Servers(self, _request: pb.ServersRequest, _context: Context) -> pb.ServersResponse:  # noqa: N802
         """Which servers this machine uses, and what its tunnel is."""
+        return self._servers()
+
+    async def Bundle(  # noqa: N802
+        self, request: pb.BundleRequest, _context: Context
+    ) -> AsyncIterator[pb.BundleChunk]:
+        """Everything that helps to find a fault, packed up."""
+        data = await self.bundle(anonymize=request.anonymize, ask_gateway=request.ask_gateway)
+        for at in range(0, len(data), CHUNK):
+            yield pb.BundleChunk(data=data[at : at + CHUNK])
+
+    async def bundle(self, *, anonymize: bool, ask_gateway: bool = True) -> bytes:
+        """The same at once: a tar.gz."""
+        daemon = self._daemon
+        status = await self._status(daemon_pb.StatusRequest(getFullPeerStatus=True, shouldRunProbes=True))
+        facts = await gather(from_daemon(self._servers()).at(""), ask_gateway=ask_gateway)
+        events = status.fullStatus.events
+        facts = attrs.evolve(facts, state=status.status, waiting=events[-1].userMessage if events else "")
+        told = Told(status, daemon.settings, daemon.files.last_map(), self._ring.text)
+        files = contents(facts, told)
+        if anonymize:
+            files = anonymized(files, facts, [*names_of(told), os.uname().nodename], os.urandom(16))
+        return packed(files, secrets_of(daemon.files.path))
+
+    def _servers(self) -> pb.ServersResponse:
         report, settings = self._daemon.report, self._daemon.settings
         return pb.ServersResponse(
             management_url=settings.management_url,

@@ -1,0 +1,87 @@
+"""The daemon's log: to where it was told, from the level that it was told; and the last of all of it in memory."""
+
+import logging
+import sys
+from collections import deque
+from pathlib import Path
+
+from meshloom.errors import ConfigError
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+MOST_BYTES = 4 << 20
+LONGEST_LINE = 8 << 10
+LOUD = ("pyroute2", "grpc", "asyncio", "picows", "websockets", "quic")
+"""Libraries whose own debugging drowns ours."""
+
+
+class LogRing(logging.Handler):
+    """Keeps the newest lines, also those that are not logged anywhere else.
+
+    Args:
+        most: Characters of all lines together; the oldest go first.
+    """
+
+    def __init__(self, most: int = MOST_BYTES) -> None:
+        super().__init__(logging.DEBUG)
+        self.setFormatter(logging.Formatter(FORMAT))
+        self._most, self._size = most, 0
+        self._lines: deque[str] = deque()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line, and forget what there is no more room for."""
+        try:
+            line = self.format(record)[:LONGEST_LINE]
+        except Exception:  # noqa: BLE001 - as logging's own handlers do: a bad record ends nothing
+            self.handleError(record)
+            return
+        self._lines.append(line)
+        self._size += len(line) + 1
+        while self._size > self._most:
+            self._size -= len(self._lines.popleft()) + 1
+
+    @property
+    def text(self) -> str:
+        """All lines, the oldest first."""
+        return "".join(f"{line}\n" for line in self._lines)
+
+
+class DaemonLogs:
+    """What is logged where; nothing until :meth:`install`."""
+
+    def __init__(self) -> None:
+        self.ring = LogRing()
+        self._shown: logging.Handler = logging.NullHandler()
+
+    def install(self, level: str, file: Path | None = None) -> None:
+        """Log to the file or to standard error from that level on, and everything of ours to the ring.
+
+        Raises:
+            ConfigError: There is no such level, or the file cannot be written.
+        """
+        number = logging.getLevelNamesMapping().get(level.upper())
+        if number is None:
+            raise ConfigError(f"log_level = {level!r}: no such level; write debug, info, warning or error")
+        try:
+            self._shown = logging.FileHandler(file) if file else logging.StreamHandler(sys.stderr)
+        except OSError as error:
+            raise ConfigError(f"--log-file {file}: cannot be written: {error.strerror}") from error
+        self._shown.setFormatter(logging.Formatter(FORMAT))
+        root = logging.getLogger()
+        root.addHandler(self._shown)
+        root.addHandler(self.ring)
+        for name in {module.partition(".")[0] for module in sys.modules}:
+            if name.startswith("meshloom"):
+                logging.getLogger(name).setLevel(logging.DEBUG)
+        self.level = number
+
+    @property
+    def level(self) -> int:
+        """From which level on records are logged, besides to the ring; a number of :mod:`logging`."""
+        return self._shown.level
+
+    @level.setter
+    def level(self, number: int) -> None:
+        self._shown.setLevel(number)
+        logging.getLogger().setLevel(number)  # of libraries nobody needs more than is asked for
+        for name in LOUD:
+            logging.getLogger(name).setLevel(max(number, logging.INFO))
