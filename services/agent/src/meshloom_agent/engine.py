@@ -32,6 +32,7 @@ from meshloom_agent.network import (
     remote_peers,
     signal_address,
     stun_servers,
+    turn_servers,
 )
 from meshloom_agent.paths import Paths
 from meshloom_agent.relays import NamedTransport
@@ -78,6 +79,7 @@ class Engine:
             self._send_signal,
             self._apply_soon,
             relays_changed=self._report_relays,
+            extra_roots=extra_roots,
         )
         self._preshared = files.preshared_key()
         self._roots = extra_roots
@@ -217,6 +219,8 @@ class Engine:
             self._report.stuns = tuple(servers)
             self._resolve.set()
         self._paths.set_relays(*relays(config))
+        if config.turns:
+            self._paths.turn.set_servers(turn_servers(config))
 
     def _take_peers(self) -> None:
         peers = remote_peers(self._newest.NetworkMap, self._public, ipv6=self._settings.ipv6)

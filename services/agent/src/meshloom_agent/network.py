@@ -2,6 +2,7 @@
 
 import logging
 from ipaddress import IPv4Interface, IPv6Address, IPv6Interface, ip_network
+from urllib.parse import parse_qs
 
 import attrs
 
@@ -12,6 +13,7 @@ from meshloom.rpc import management_pb2 as pb
 from meshloom.tunnel import IPInterface
 from meshloom_agent.channel import ServerAddress
 from meshloom_agent.mesh import RemotePeer
+from meshloom_agent.turn import TurnServer
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +95,24 @@ def relays(config: pb.NetbirdConfig) -> tuple[list[str], bytes]:
     except ProtocolError as error:
         _log.error("management's relays are not used: %s", error)
         return [], b""
+
+
+def turn_servers(config: pb.NetbirdConfig) -> list[TurnServer]:
+    """The TURN servers, each with its credentials."""
+    found = []
+    for entry in config.turns:
+        scheme, _, rest = entry.hostConfig.uri.partition(":")
+        where, _, query = rest.partition("?")
+        host, _, port = where.rpartition(":")
+        transport = parse_qs(query).get("transport", ["tcp" if scheme == "turns" else "udp"])[0]
+        if scheme in ("turn", "turns") and host and port.isdecimal() and transport in ("udp", "tcp"):
+            tls = scheme == "turns"
+            found.append(
+                TurnServer(host.strip("[]"), int(port), "tcp" if tls else transport, tls, entry.user, entry.password)
+            )
+        else:
+            _log.error("the TURN server %s is not used: its URI is turn:host:port?transport=udp or tcp", where)
+    return found
 
 
 def is_refused(old: pb.NetworkMap | None, new: pb.NetworkMap, serial: int) -> str:

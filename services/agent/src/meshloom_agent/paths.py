@@ -11,10 +11,12 @@ from meshloom.errors import TunnelError
 from meshloom.model.keys import PresharedKey, PublicKey
 from meshloom.protocol.relay import RelayPeerID
 from meshloom.protocol.signal import SignalMessage
-from meshloom.tunnel import Address, Doorbell, Tunnel, TunnelPeer
-from meshloom_agent.mesh import Asleep, Endpoint, Mesh, RelayPlan, RemotePeer, Way, exchange
+from meshloom.protocol.stun import is_stun
+from meshloom.tunnel import Address, Carrier, Doorbell, Tunnel, TunnelPeer
+from meshloom_agent.mesh import Asleep, Endpoint, Mesh, RelayPlan, RemotePeer, ThroughTurn, Way, exchange
 from meshloom_agent.relays import NamedTransport, RelayedPath, RelayLinks
 from meshloom_agent.report import RelayReport
+from meshloom_agent.turn import TurnClient
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class Paths:
         apply: Callable[[], None],
         *,
         relays_changed: Callable[[], None],
+        extra_roots: bytes = b"",
     ) -> None:
         self.mesh, self.plan = mesh, RelayPlan()
         self.links = RelayLinks(
@@ -51,6 +54,8 @@ class Paths:
             packets=self._relayed_packet,
             changed=self._links_changed,
         )
+        self.turn = TurnClient(self._turn_received, self._turn_changed, extra_roots)
+        self._turned: dict[PublicKey, tuple[ThroughTurn, Carrier]] = {}
         self._send, self._apply, self._relays_changed = send, apply, relays_changed
         self._tunnel: Tunnel | None = None
         self._doorbell: Doorbell | None = None
@@ -63,7 +68,7 @@ class Paths:
     def start(self, tunnel: Tunnel, tasks: TaskGroup) -> None:
         """From now on there is a tunnel; the tasks end with their group."""
         self._tunnel = tunnel
-        for task in (self._run_timers, self._read_port, self.links.run):
+        for task in (self._run_timers, self._read_port, self.links.run, self.turn.run):
             tasks.start_soon(task)
 
     def close(self) -> None:
@@ -91,11 +96,14 @@ class Paths:
             self._links_news = False
             self.links.settle()
             self._settle_relayed()
+            self.turn.need(mesh.needs_turn)
             self._relays_changed()
         if self._tunnel is not None:
             for data, destination, via in mesh.datagrams():
                 if via is None:
                     self._tunnel.port.send(data, destination)
+                else:
+                    self.turn.send(data, destination, via)
         for peer, packet in mesh.packets():
             self._send_packet(peer, packet)
         for message in mesh.signals():
@@ -132,7 +140,9 @@ class Paths:
             session = self.links.session(url)
             transport = session.connection.transport if session is not None and session.connection is not None else ""
             made.append(RelayReport(url, bool(transport), "" if transport else error, WIRES.get(transport, transport)))
-        return tuple(sorted(made, key=lambda each: each.uri != self.plan.home_url))
+        made.sort(key=lambda each: each.uri != self.plan.home_url)
+        made += [RelayReport(uri, not error, error) for uri, error in self.turn.errors.items()]
+        return tuple(made)
 
     def transport_to(self, peer: PublicKey) -> str:
         """What carries a relayed peer's packets to its relay."""
@@ -153,7 +163,9 @@ class Paths:
             return self._opened_doorbell().endpoint(endpoint.number)
         if endpoint is Way.RELAYED:
             return self._relayed_path(self.links.id_of(peer)).endpoint
-        return endpoint if isinstance(endpoint, tuple) else None
+        if isinstance(endpoint, ThroughTurn):
+            return self._turned_path(peer, endpoint).endpoint
+        return endpoint
 
     def _relayed_path(self, peer: RelayPeerID) -> RelayedPath:
         path = self._relayed.get(peer)
@@ -189,6 +201,32 @@ class Paths:
         if path is not None:
             path.deliver(payload)
 
+    # -- TURN --------------------------------------------------------------------------------------------------
+
+    def _turned_path(self, peer: PublicKey, way: ThroughTurn) -> Carrier:
+        known = self._turned.get(peer)
+        if known is not None and known[0] == way:
+            return known[1]
+        if known is not None:
+            known[1].close()
+        carrier = self._running.carry(lambda packet: self.turn.send(bytes(packet), way.remote, way.via))
+        self._turned[peer] = way, carrier
+        return carrier
+
+    def _turn_received(self, data: bytes, source: Address, via: Address) -> None:
+        if is_stun(data):
+            self.mesh.receive_datagram(data, source, anyio.current_time(), via)
+            self.flush()
+            return
+        for peer, (way, carrier) in self._turned.items():
+            if way == ThroughTurn(via, source):
+                carrier.deliver(data, self.mesh.direct_address(peer))
+
+    def _turn_changed(self) -> None:
+        self.mesh.set_allocations(self.turn.allocations, anyio.current_time())
+        self._relays_changed()
+        self.flush()
+
     # -- peers that sleep --------------------------------------------------------------------------------------
 
     def _opened_doorbell(self) -> Doorbell:
@@ -205,6 +243,8 @@ class Paths:
         endpoint = self.mesh.endpoints.get(peer)
         if endpoint is Way.RELAYED:
             self._relayed_path(self.links.id_of(peer)).send_packet(packet)
+        elif isinstance(endpoint, ThroughTurn):
+            self.turn.send(packet, endpoint.remote, endpoint.via)
         elif isinstance(endpoint, tuple) and self._tunnel is not None:
             self._tunnel.port.send(packet, endpoint)
 

@@ -7,7 +7,7 @@ from meshloom_agent.mesh.connection import Endpoint
 from meshloom_agent.mesh.lazy import Asleep
 from meshloom_agent.mesh.mesh import Mesh, RemotePeer
 from meshloom_agent.mesh.options import MeshOptions
-from meshloom_agent.mesh.path import Way
+from meshloom_agent.mesh.path import ThroughTurn, Way
 from meshloom_agent.mesh.relay import HomeRelay, RelayUse
 from meshloom_agent.mesh.relays import RelayPlan, exchange
 from meshloom_agent.mesh.status import ConnectionState, PathStatus
@@ -23,6 +23,7 @@ __all__ = [
     "RelayPlan",
     "RelayUse",
     "RemotePeer",
+    "ThroughTurn",
     "Way",
     "exchange",
 ]

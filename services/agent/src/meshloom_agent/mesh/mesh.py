@@ -51,7 +51,7 @@ class Mesh:
         self.relays: dict[PublicKey, RelayUse] = {}
         """The relayed paths that shall be open; whether they are is told by ``relay_opened`` and ``relay_lost``."""
         self.relays_changed = False
-        """Also where a path began or ceased to be a direct one."""
+        """Also where a connection begins, and where a path began or ceased to be a direct one."""
         self._direct: dict[PublicKey, Address] = {}
         self._home: HomeRelay | None = None
         self._own, self._entropy = own, entropy
@@ -254,6 +254,11 @@ class Mesh:
         return sum(connection.is_connected for connection in self._connections)
 
     @property
+    def needs_turn(self) -> bool:
+        """Whether there is a peer that no relay of the mesh reaches, and no direct path."""
+        return any(each.relay is None and each.other not in self._direct for each in self._connections)
+
+    @property
     def public_addresses(self) -> list[Address]:
         """Our port's addresses as STUN servers see them."""
         return self._local.mapped
@@ -273,6 +278,7 @@ class Mesh:
         )
         self._slept_at.pop(key, None)
         self._connections.add(connection)
+        self.relays_changed = True
         connection.set_local(self._local.candidates, self._local.listen_port, now, moved=False)
         connection.set_home(self._home, now)
         connection.signal_ready(self._signal_ready, now)
