@@ -7,6 +7,9 @@ from meshloom.protocol.ice.candidate import local_candidate
 from meshloom.protocol.stun import Address
 from meshloom_agent.mesh.candidates import host_candidates
 
+ASK_AGAIN = 5.0
+"""Seconds between two questions to STUN servers because of paths that are lost."""
+
 
 class LocalCandidates:
     """The shared port's. After each call look at ``changed``, drain ``datagrams()``, and wake it at ``deadline()``.
@@ -23,6 +26,7 @@ class LocalCandidates:
         self._discovery = AddressDiscovery(token, entropy)
         self._addresses: list[str] = []
         self._allocations: dict[Address, Address] = {}
+        self._asked = -ASK_AGAIN
 
     def set_servers(self, stuns: Sequence[Address], now: float) -> None:
         """STUN servers, resolved."""
@@ -45,6 +49,12 @@ class LocalCandidates:
             self._discovery.ask_again(now)
         self._make()
         return moved
+
+    def path_lost(self, now: float) -> None:
+        """Our router may have been restarted, and our addresses be others: ask, once for all paths that are lost."""
+        if now >= self._asked + ASK_AGAIN:
+            self._asked = now
+            self._discovery.ask_again(now)
 
     def receive(self, data: bytes, source: Address, now: float) -> None:
         """A STUN server's answer."""

@@ -209,8 +209,12 @@ class Mesh:
         self._local.handle_timer(now)
         self._after_local(now)
         for connection in self._connections.due(now):
+            had_path = connection.direct_address is not None
             connection.handle_timer(now)
+            if had_path and connection.direct_address is None:
+                self._local.path_lost(now)
             self._drain(connection)
+        self._after_local(now)
 
     def deadline(self) -> float | None:
         """When ``handle_timer`` has something to do."""
