@@ -35,6 +35,10 @@ EARLY_FOR, MOST_EARLY = 5.0, 1_000
 """How long, and of how many peers, a first packet is kept that came before the peer was asked for."""
 
 
+DRAINS = "the relay said that it closes"
+"""Why a session ended that the relay ended."""
+
+
 class State(Enum):
     """Of a session."""
 
@@ -170,7 +174,7 @@ class RelayClient:
                 self._lose(f"the relay answered with something else than an acceptance: {error}")
             return
         if isinstance(decoded, Close):
-            self._lose("the relay said that it closes")
+            self._lose(DRAINS)
         elif self.state is State.AUTHENTICATING:
             self._authenticate(decoded)
         else:

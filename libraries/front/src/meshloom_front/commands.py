@@ -1,8 +1,9 @@
 """Command lines of the servers: an option for each configuration key, errors as sentences, exit codes for scripts."""
 
 import logging
+import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,9 @@ class ServerGroup(click.Group):
         self.kinds = kinds
 
 
-def server_commands(name: str, about: str, kinds: Sequence[str], run: Run) -> ServerGroup:
+def server_commands(
+    name: str, about: str, kinds: Sequence[str], run: Run, renamed: Mapping[str, str] | None = None
+) -> ServerGroup:
     """A group that runs the server where no command is given.
 
     Args:
@@ -53,6 +56,7 @@ def server_commands(name: str, about: str, kinds: Sequence[str], run: Run) -> Se
         about: One sentence for its help.
         kinds: Kinds of backend that it uses.
         run: Serves until told to stop.
+        renamed: Environment variables of NetBird's that are read where ours are not set, by our names.
     """
     keys = list(keys_of(ServerConfig))
 
@@ -71,7 +75,9 @@ def server_commands(name: str, about: str, kinds: Sequence[str], run: Run) -> Se
     @click.pass_context
     def group(context: click.Context, /, file: Path | None, **flags: str | None) -> None:
         given = {key.name: flags.get(key.name.replace(".", "_")) for key in keys}
-        context.obj = partial(_setup, kinds, file, {name: text for name, text in given.items() if text is not None})
+        context.obj = partial(
+            _setup, kinds, renamed or {}, file, {name: text for name, text in given.items() if text is not None}
+        )
         if context.invoked_subcommand is None:
             start(context.obj, run)
 
@@ -106,8 +112,11 @@ def server_commands(name: str, about: str, kinds: Sequence[str], run: Run) -> Se
     return group
 
 
-def _setup(kinds: Sequence[str], file: Path | None, flags: dict[str, str]) -> Setup[ServerConfig]:
-    return read_setup(ServerConfig, kinds, file, flags=flags)
+def _setup(
+    kinds: Sequence[str], renamed: Mapping[str, str], file: Path | None, flags: dict[str, str]
+) -> Setup[ServerConfig]:
+    theirs = {ours: os.environ[name] for ours, name in renamed.items() if name in os.environ}
+    return read_setup(ServerConfig, kinds, file, environment={**theirs, **os.environ}, flags=flags)
 
 
 def start(setup: Callable[[], Setup[ServerConfig]], run: Run) -> None:

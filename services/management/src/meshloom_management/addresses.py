@@ -1,32 +1,53 @@
 """Where peers find the other services; part of what every peer is told."""
 
-import base64
 import hashlib
-import hmac
+import math
 from datetime import datetime, timedelta
 
 import attrs
 
+from meshloom.protocol.relay import issue_token
 
-@attrs.frozen
+MOST_RELAYS = 7
+"""Relays that a peer is told of; it connects to no more at once."""
+
+
+@attrs.define
 class RelayCredentials:
-    """A relay outside this server that peers may use.
+    """The relays that peers may use.
 
     Args:
-        urls: ``rel://host:port`` or ``rels://host:port``.
-        secret: What the relay checks tokens with.
+        urls: ``rel://host:port`` or ``rels://host:port``, the preferred first.
+        secret: What the relays check tokens with.
         lifetime: How long a token is good.
+        weights: One for each URL: in proportion to them, peers are told another one first; none for the order of URLs.
+        down: Relays that peers are not told of for now, unless there is no other.
     """
 
     urls: tuple[str, ...]
     secret: str = attrs.field(repr=False)
     lifetime: timedelta = timedelta(hours=24)
+    weights: tuple[int, ...] = ()
+    down: frozenset[str] = frozenset()
+
+    def urls_for(self, peer: str) -> list[str]:
+        """What a peer is told, the preferred first; for the same peer it changes as little as can be."""
+        ordered = list(self.urls)
+        if self.weights:
+            shares = dict(zip(self.urls, self.weights, strict=True))
+            ordered.sort(key=lambda url: -_score(peer, url, shares[url]))
+        up = [url for url in ordered if url not in self.down]
+        return (up or ordered)[:MOST_RELAYS]
 
     def token(self, now: datetime) -> tuple[str, str]:
         """Payload (the time of expiry) and signature of a token."""
-        payload = str(int((now + self.lifetime).timestamp()))
-        key = hashlib.sha256(self.secret.encode()).digest()
-        return payload, base64.b64encode(hmac.digest(key, payload.encode(), "sha256")).decode()
+        return issue_token(self.secret, int((now + self.lifetime).timestamp()))
+
+
+def _score(peer: str, url: str, weight: int) -> float:
+    """Of weighted rendezvous hashing: the highest wins in proportion to the weights."""
+    drawn = int.from_bytes(hashlib.sha256(f"{peer} {url}".encode()).digest()[:8]) + 1
+    return weight / -math.log(drawn / (2**64 + 1))
 
 
 @attrs.frozen

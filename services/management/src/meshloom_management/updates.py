@@ -84,9 +84,9 @@ class Stream:
         seen = hash((built.digest, builder.state.account.settings.metrics_push_enabled))
         renew, self._config_due = self._config_due, False
         if seen == self._last:
-            return config_only(self._updates.config(builder.state)) if renew else None
+            return config_only(self._updates.config(builder.state, self.peer)) if renew else None
         first, self._last = self._last is None, seen
-        body = built.sync_response(builder.state.account.serial, self._updates.config(builder.state))
+        body = built.sync_response(builder.state.account.serial, self._updates.config(builder.state, self.peer))
         if not first:
             self._updates.spent(self.account, len(body))
         return body
@@ -159,10 +159,15 @@ class Updates:
             known = self._builders[account] = MapBuilder(state, fragments, self._domain)
         return known
 
-    def config(self, state: AccountState) -> bytes:
-        """Where peers of the account find the other services, encoded."""
+    def config(self, state: AccountState, peer: PeerID) -> bytes:
+        """Where a peer of the account finds the other services, encoded."""
         metrics = state.account.settings.metrics_push_enabled
-        return netbird_config(self._addresses, metrics=metrics, now=self._accounts.now())
+        return netbird_config(self._addresses, peer, metrics=metrics, now=self._accounts.now())
+
+    def renew_config(self) -> None:
+        """Send all connected peers where the other services are, with new credentials."""
+        for stream in list(self._streams.values()):
+            stream.renew_config()
 
     def stop(self) -> None:
         """End all streams, so that the peers connect to another instance or again."""
@@ -186,8 +191,7 @@ class Updates:
                 self._release(round_)
             if self._monotonic() >= renew_at:
                 renew_at = self._monotonic() + self._renew_every
-                for stream in list(self._streams.values()):
-                    stream.renew_config()
+                self.renew_config()
 
     def _changed(self, before: AccountState, after: AccountState, change: Change) -> None:
         account = after.account.id

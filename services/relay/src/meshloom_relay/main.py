@@ -23,6 +23,12 @@ _log = logging.getLogger(__name__)
 
 KINDS = ("transport",)
 PATH = "/relay"
+RENAMED = {
+    "MESHLOOM_LISTEN": "NB_LISTEN_ADDRESS",
+    "MESHLOOM_RELAY_PUBLIC_URL": "NB_EXPOSED_ADDRESS",
+    "MESHLOOM_RELAY_SECRET": "NB_AUTH_SECRET",
+    "MESHLOOM_LOG_LEVEL": "NB_LOG_LEVEL",
+}
 
 
 async def run(setup: Setup[ServerConfig]) -> None:
@@ -87,4 +93,4 @@ def _certificate(config: ServerConfig) -> Callable[[], tuple[bytes, bytes]] | No
     return lambda: (certificate.read_bytes(), key.read_bytes())
 
 
-main = server_commands("meshloom-relay", "Forwards packets of peers that have no direct path.", KINDS, run)
+main = server_commands("meshloom-relay", "Forwards packets of peers that have no direct path.", KINDS, run, RENAMED)

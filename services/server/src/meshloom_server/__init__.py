@@ -1,1 +1,1 @@
-"""Management, signal and STUN in one process."""
+"""Management, signal, relay and STUN in one process."""

@@ -17,6 +17,7 @@ from meshloom_front.monitoring import new_registry
 from meshloom_front.running import Parts, serve
 from meshloom_management.api.endpoints import description
 from meshloom_management.main import KINDS, management
+from meshloom_relay.main import add_relay
 from meshloom_signal.main import add_signal
 from meshloom_stun.main import add_stun
 
@@ -24,13 +25,17 @@ from meshloom_stun.main import add_stun
 async def run(setup: Setup[ServerConfig]) -> None:
     """Serve until told to stop."""
     parts = Parts(new_registry())
-    async with management(setup, parts):
+    async with management(setup, parts, has_relay=setup.config.relay.enabled):
         add_signal(parts)
         add_stun(parts, setup.config)
+        if setup.config.relay.enabled:
+            add_relay(parts, setup)
         await serve(setup.config, parts)
 
 
-main = server_commands("meshloom-server", "Meshloom's server: management, signal and STUN in one process.", KINDS, run)
+main = server_commands(
+    "meshloom-server", "Meshloom's server: management, signal, relay and STUN in one process.", KINDS, run
+)
 
 
 @main.command("backup", help="Write a consistent copy of the state to FILE, also while the server runs.")

@@ -169,7 +169,7 @@ def config_only(config: bytes) -> bytes:
     return field(1, config)
 
 
-def netbird_config(addresses: ServiceAddresses, *, metrics: bool, now: datetime) -> bytes:
+def netbird_config(addresses: ServiceAddresses, peer: PeerID, *, metrics: bool, now: datetime) -> bytes:
     """Where a peer finds the other services, encoded."""
     message = pb.NetbirdConfig(
         stuns=[pb.HostConfig(uri=uri, protocol=pb.HostConfig.UDP) for uri in addresses.stun],
@@ -180,6 +180,6 @@ def netbird_config(addresses: ServiceAddresses, *, metrics: bool, now: datetime)
     )
     if addresses.relay is not None:
         payload, signature = addresses.relay.token(now)
-        message.relay.urls.extend(addresses.relay.urls)
+        message.relay.urls.extend(addresses.relay.urls_for(peer))
         message.relay.tokenPayload, message.relay.tokenSignature = payload, signature
     return message.SerializeToString()

@@ -95,7 +95,7 @@ class ManagementService:
         )
         builder = self._updates.builder(state.account.id)
         response = pb.LoginResponse(
-            netbirdConfig=pb.NetbirdConfig.FromString(self._updates.config(state)),
+            netbirdConfig=pb.NetbirdConfig.FromString(self._updates.config(state, peer.id)),
             peerConfig=pb.PeerConfig.FromString(builder.peer_config(peer)),
         )
         response.sessionExpiresAt.SetInParent()
