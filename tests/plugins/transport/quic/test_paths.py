@@ -87,6 +87,16 @@ async def test_an_interface_that_carries_less_than_before_is_noticed(ends, quic,
     await ends.until(lambda: connection.max_message_size == 1410)
 
 
+async def test_both_sides_hear_several_times_after_the_handshake_so_that_netbirds_looks_for_a_larger_path(
+    ends, quic, server, wire
+):
+    connection = await quic.connect(server.address(port=wire.port), ends.Heard())
+    await ends.until(lambda: server.receivers)
+    sides = (connection, server.receivers[0].connection)
+    await ends.until(lambda: all(link.quic._packet_number >= 12 for link in sides))
+    assert server.receivers[0].messages == []
+
+
 async def test_a_silent_connection_outlives_the_idle_timeout(ends):
     options = Options(idle=timedelta(seconds=1))
     async with (

@@ -63,6 +63,11 @@ class Quic(QuicConnection):
         return self._state in END_STATES
 
     @property
+    def round_trip(self) -> float:
+        """Seconds, smoothed; 0 where nothing was acknowledged yet."""
+        return self._loss._rtt_smoothed  # noqa: SLF001
+
+    @property
     def longest_datagram(self) -> int:
         """Bytes of the longest message that the other side takes; negative where it takes none."""
         return (self._remote_max_datagram_frame_size or 0) - FRAME

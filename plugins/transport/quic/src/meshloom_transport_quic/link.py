@@ -29,6 +29,12 @@ DRAIN = 2.0
 """Seconds in which what was sent before a close must have left."""
 DOUBT = 3.0
 """Seconds in which a server answers after the network said that it is gone."""
+NUDGES = 12
+NUDGE_AFTER, NUDGE_TRIPS, NUDGE_GROWTH = 0.02, 6, 1.4
+"""Pings after the handshake, some round trips apart. NetBird's side (quic-go) looks for a larger path MTU only when it
+hears something, and five of the round trips that it measured after the last look; it refuses to send a full WireGuard
+packet before it is done. Its first measurement may be long: hence the growing distance.
+"""
 NORMAL = "normal closure"
 TLS_ALERT = 0x100
 """CRYPTO_ERROR; the alert's number is in its low byte (RFC 9000 section 20.1)."""
@@ -209,6 +215,7 @@ class Link(Connection):
                 self._close(0, "refused", "refused by this side")
             # after the flush that completes the other side's handshake
             self._endpoint.loop.call_soon(self._probe, self._search.round)
+            self._endpoint.loop.call_soon(self._nudge, NUDGES)
 
     def _close(self, code: int, phrase: str, reason: str) -> None:
         if self._closing is None and not self.is_lost:
@@ -268,6 +275,14 @@ class Link(Connection):
 
         self._endpoint.transmit(self.quic.probe(size, done, self._endpoint.loop.time()))
         self._endpoint.touch(self)
+
+    def _nudge(self, left: int, growth: float = 1.0) -> None:
+        if self.is_open:
+            self.quic.send_ping(0)
+            self._endpoint.touch(self)
+            if left > 1:
+                after = max(NUDGE_AFTER, NUDGE_TRIPS * self.quic.round_trip) * growth
+                self._endpoint.loop.call_later(after, self._nudge, left - 1, growth * NUDGE_GROWTH)
 
     def _set_timer(self) -> None:
         """Wake when something is due.
