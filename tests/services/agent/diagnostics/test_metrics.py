@@ -78,7 +78,8 @@ async def test_paths_are_counted_without_naming_peers(connected, daemon, monkeyp
     known = await daemon.peers()
 
     async def peers():
-        return [attrs.evolve(known[0], relay="rels://relay.test:443")] * 3 + known
+        path = attrs.evolve(known[0].path, is_relayed=True)
+        return [attrs.evolve(known[0], path=path, relay="rels://relay.test:443")] * 3 + known
 
     monkeypatch.setattr(daemon, "peers", peers)
     async with open_metrics(daemon, "127.0.0.1:0") as address:

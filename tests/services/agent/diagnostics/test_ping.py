@@ -21,7 +21,7 @@ TOKEN = b"0123456789abcdef"
 
 def peer(number, fqdn, *, relay="", state="Connected", reason=""):
     networks = (ip_network(f"100.64.0.{number}/32"), ip_network(f"fd00::{number}/128"), ip_network("10.9.0.0/16"))
-    path = PathStatus(state, 0.0, reason, remote_address=("192.0.2.7", 51820))
+    path = PathStatus(state, 0.0, reason, remote_address=("192.0.2.7", 51820), is_relayed=bool(relay))
     return PeerReport(
         PublicKey.of(bytes([number] * 32)),
         RemotePeer(networks, fqdn),
@@ -130,7 +130,9 @@ async def test_answers_over_a_relay_are_not_direct(neighbour, meshloom, daemon, 
     direct = daemon.peers
 
     async def peers():
-        return [attrs.evolve(each, relay="rels://relay.test:443", transport="ws") for each in await direct()]
+        (known,) = await direct()
+        path = attrs.evolve(known.path, is_relayed=True)
+        return [attrs.evolve(known, path=path, relay="rels://relay.test:443", transport="ws")]
 
     monkeypatch.setattr(daemon, "peers", peers)
     done = await meshloom("ping", "peer7", "--until-direct", "-c", "2", "-i", "0.05")

@@ -121,7 +121,7 @@ def _path(peer: PeerReport) -> tuple[str, ...]:
     state = peer.path.state.lower()
     if state != "connected":
         return state, "none"
-    return state, "relayed" if peer.path.is_relayed or peer.relay else "direct"
+    return state, "relayed" if peer.path.is_relayed else "direct"
 
 
 def _gauge(name: str, about: str, values: Mapping[Any, float], *labels: str) -> Metric:

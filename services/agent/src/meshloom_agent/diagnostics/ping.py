@@ -25,7 +25,7 @@ def reply(peer: PeerReport, sequence: int, round_trip: float | None) -> pb.PingR
     made = pb.PingReply(fqdn=peer.remote.fqdn, sequence=sequence, reason=peer.path.reason)
     if peer.path.state != "Connected":
         made.path = pb.PingReply.NONE
-    elif peer.path.is_relayed or peer.relay:
+    elif peer.path.is_relayed:
         made.path, made.relay, made.transport = pb.PingReply.RELAYED, peer.relay, peer.transport
     else:
         made.path = pb.PingReply.DIRECT
