@@ -60,6 +60,7 @@ class TunnelPeer:
         endpoint: Where to send to; None leaves it as WireGuard has it.
         allowed_ips: Prefixes that are routed to the peer and accepted from it.
         persistent_keepalive: None for off.
+        mtu: Bytes of the largest packet for the peer's own addresses, where that is less than the interface's.
         session: Another number asks the device to forget its session with the peer, and to shake hands anew.
     """
 
@@ -68,6 +69,7 @@ class TunnelPeer:
     persistent_keepalive: timedelta | None = None
     preshared_key: PresharedKey | None = None
     session: int = 0
+    mtu: int | None = None
 
 
 @attrs.frozen

@@ -20,6 +20,8 @@ COOKIE = 0x2112A442
 SO_ATTACH_FILTER = 26
 SO_MARK = 36
 IPV6_CHECKSUM = 7
+IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_PROBE = 10, 23, 3
+"""Never fragmented, whatever the kernel believes of the path: a probe of its size tells the truth."""
 QUEUE = 1024
 LONGEST = 1500
 UDP_HEADER = struct.Struct("!HHHH")
@@ -77,6 +79,9 @@ class RawSharedPort(SharedPort):
                 made.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
             if family is socket.AF_INET6:
                 made.setsockopt(socket.IPPROTO_IPV6, IPV6_CHECKSUM, 6)
+                made.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
+            else:
+                made.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
             self._sockets[family] = made
             asyncio.get_running_loop().add_reader(made, self._read, made, family)
 

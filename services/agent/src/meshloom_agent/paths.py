@@ -63,7 +63,7 @@ class Paths:
         self._links_news = False
         self._relayed: dict[RelayPeerID, RelayedPath] = {}
         self._timer = anyio.Event()
-        self._made: dict[PublicKey, tuple[RemotePeer, Endpoint | Asleep | None, int, TunnelPeer]] = {}
+        self._made: dict[PublicKey, tuple[RemotePeer, Endpoint | Asleep | None, int, int | None, TunnelPeer]] = {}
 
     def start(self, tunnel: Tunnel, tasks: TaskGroup) -> None:
         """From now on there is a tunnel; the tasks end with their group."""
@@ -117,9 +117,9 @@ class Paths:
         """What WireGuard shall have. What did not change stays the same object: the difference is found at a glance."""
         before, self._made = self._made, {}
         for key, endpoint in self.mesh.endpoints.items():
-            remote, session = self.mesh.peers[key], self.mesh.session(key)
+            remote, session, mtu = self.mesh.peers[key], self.mesh.session(key), self.mesh.mtu(key)
             old = before.get(key)
-            if old is not None and old[0] is remote and old[1:3] == (endpoint, session):
+            if old is not None and old[0] is remote and old[1:4] == (endpoint, session, mtu):
                 self._made[key] = old
                 continue
             _log.debug("%s is reached by %s", key.text, endpoint)
@@ -129,8 +129,9 @@ class Paths:
                 None if endpoint is None or isinstance(endpoint, Asleep) else KEEPALIVE,
                 preshared,
                 session,
+                mtu,
             )
-            self._made[key] = remote, endpoint, session, made
+            self._made[key] = remote, endpoint, session, mtu, made
         return {key: made for key, (*_, made) in self._made.items()}
 
     def relay_reports(self) -> tuple[RelayReport, ...]:

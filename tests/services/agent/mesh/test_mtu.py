@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshloom.testing.lab import Conditions
 from meshloom_agent.mesh.mtu import SMALLEST, STEP, MtuTimers, PathMtu
+from meshloom_agent.testing import SimulatedMesh
+from meshloom_agent.testing.grid import CONE
 
 
 def search(mtu, carries, now=0.0, *, most=200):
@@ -92,3 +95,25 @@ def test_without_a_path_there_is_nothing_to_do():
     assert mtu.probe() is None
     mtu.answered(1340, 1.0)
     assert not mtu.is_known
+
+
+@pytest.mark.parametrize(("largest", "mtu"), [(1500, None), (1312, None), (1311, 1264), (1290, 1248), (1240, 1200)])
+def test_a_black_hole_on_a_direct_path_is_found_by_both_sides(largest, mtu):
+    mesh = SimulatedMesh(1, Conditions(delay=0.01, largest=largest))
+    one, other = (mesh.agent(mesh.lab.behind(CONE).host()) for _ in range(2))
+    mesh.time_to_connect(one, other, within=5.0)
+    mesh.clock.run_for(20.0)
+    assert one.mesh.mtu(other.key) == other.mesh.mtu(one.key) == mtu
+    assert mesh.are_connected(one, other)
+
+
+def test_a_path_that_ended_says_nothing_of_the_next():
+    mesh = SimulatedMesh(1, Conditions(delay=0.01, largest=1290))
+    one, other = (mesh.agent(mesh.lab.behind(CONE).host()) for _ in range(2))
+    mesh.time_to_connect(one, other, within=5.0)
+    mesh.clock.run_for(20.0)
+    mesh.lab.internet.network.conditions = Conditions(delay=0.01)
+    other.host.leave().join(mesh.lab.internet.network)
+    other.moved()
+    mesh.clock.run_for(20.0)
+    assert one.mesh.mtu(other.key) is None

@@ -74,6 +74,8 @@ class IceAgent:
         self.paced_until = max(now, paced_until)
         self._alive_at = now
         self._is_sure = True
+        self.probed: list[int] = []
+        """Sizes of probes that were answered; to be cleared by whoever reads it."""
 
     # -- what is told to it ------------------------------------------------------------------------------------
 
@@ -147,6 +149,11 @@ class IceAgent:
         out, self._out = self._out, []
         return out
 
+    def probe(self, size: int, now: float) -> None:
+        """Send a check of *size* bytes over the chosen pair; ``probed`` tells which were answered."""
+        if self.selected is not None and self.remote is not None:
+            self._send(self.selected, now, size)
+
     @property
     def latency(self) -> float:
         """Round trip over the chosen pair in seconds, 0 if unknown."""
@@ -171,7 +178,8 @@ class IceAgent:
             self._send_check(pair, now)
         self.paced_until = now + self.timers.pace
 
-    def _send_check(self, pair: Pair, now: float) -> None:
+    def _send(self, pair: Pair, now: float, size: int = 0) -> None:
+        """A request, filled up to *size* bytes."""
         if self.remote is None:
             return
         transaction = self._token + self._entropy(12 - TOKEN)
@@ -183,11 +191,19 @@ class IceAgent:
         ]
         if self.controlling and (pair.nominate or pair is self.selected):
             attributes.append((Attribute.USE_CANDIDATE, b""))
+        bare = stun.size_of(attributes, authentic=True)
+        if size >= bare + 4:
+            attributes.append((Attribute.FILLING, bytes((size - bare - 4) // 4 * 4)))
         request = stun.encode(Kind.REQUEST, transaction, attributes, self._remote_password)
         self._out.append((request, pair.remote.address, pair.via.address if pair.via is not None else None))
         while len(pair.checks) >= 8:
             del pair.checks[next(iter(pair.checks))]
-        pair.checks[transaction] = now
+        pair.checks[transaction] = now, size
+
+    def _send_check(self, pair: Pair, now: float) -> None:
+        if self.remote is None:
+            return
+        self._send(pair, now)
         if pair.state is not PairState.SUCCEEDED:
             pair.state = PairState.IN_PROGRESS
         wait = min(self.timers.repetition * 2**pair.tries, self.timers.longest_repetition)
@@ -261,7 +277,10 @@ class IceAgent:
         pair = self._pairs.get(via, source)
         if pair is None or response.transaction not in pair.checks or not response.is_authentic(self._remote_password):
             return
-        sent = pair.checks.pop(response.transaction)
+        sent, size = pair.checks.pop(response.transaction)
+        if size and response.kind == Kind.SUCCESS:
+            self.probed.append(size)
+            return
         if response.kind == Kind.ERROR:
             if response.error_code == ROLE_CONFLICT:
                 self.controlling = not self.controlling

@@ -40,7 +40,7 @@ class Pair:
     nominated: bool = False
     nominate: bool = False
     round_trip: float = 0.0
-    checks: dict[bytes, float] = attrs.field(factory=dict)
+    checks: dict[bytes, tuple[float, int]] = attrs.field(factory=dict)
 
     @property
     def is_relayed(self) -> bool:

@@ -65,12 +65,14 @@ class Conditions:
         jitter: Up to so many seconds more, at random: datagrams overtake one another.
         loss: Share of datagrams that are lost.
         duplication: Share of datagrams that arrive twice.
+        largest: Bytes of the longest payload that arrives; a longer one is lost without a word.
     """
 
     delay: float = 0.01
     jitter: float = 0.0
     loss: float = 0.0
     duplication: float = 0.0
+    largest: int = 65_507
 
 
 class Network:
@@ -143,6 +145,8 @@ class Network:
         if receiver is None or receiver is sender or self._is_parted(sender_address, host):
             return
         conditions = self.conditions
+        if len(datagram.data) > conditions.largest:
+            return
         if conditions.loss and self._random.random() < conditions.loss:
             return
         copies = 1 + bool(conditions.duplication and self._random.random() < conditions.duplication)

@@ -23,6 +23,7 @@ from meshloom_linux.beside import BesidePort
 from meshloom_linux.difference import PeerChange, peer_changes
 from meshloom_linux.links import Link, add_link, configure_link, find_link, raise_link, remove_link, wait_gone
 from meshloom_linux.lock import only_one
+from meshloom_linux.peer_routes import PeerRoutes
 from meshloom_tunnel_kernel import Options
 from meshloom_tunnel_kernel.messages import (
     GET_DEVICE,
@@ -56,6 +57,7 @@ class KernelTunnel(Tunnel):
         self.port: SharedPort = beside.stun
         self._netlink, self._beside, self._link, self._left = netlink, beside, link, left
         self._interface, self._fwmark = context.interface, context.fwmark
+        self._routes = PeerRoutes(context.interface)
         self._applied: TunnelState | None = None
         self._listen_port = 0
 
@@ -90,6 +92,7 @@ class KernelTunnel(Tunnel):
         for message in set_peers(self._interface, changes):
             await self._tell(message, "peers")
             await anyio.lowlevel.checkpoint()
+        await self._routes.apply(state.peers)
         self._applied = state
 
     def carry(self, send: Callable[[memoryview], object], prefix: bytes = b"") -> Carrier:

@@ -21,6 +21,7 @@ from meshloom_linux.beside import BesidePort
 from meshloom_linux.difference import PeerChange, peer_changes
 from meshloom_linux.links import configure_link, find_link, raise_link
 from meshloom_linux.lock import only_one
+from meshloom_linux.peer_routes import PeerRoutes
 from meshloom_tunnel_wireguard_go import Options
 from meshloom_tunnel_wireguard_go.program import Program, running, start
 from meshloom_tunnel_wireguard_go.uapi import check_errno, parse_get, set_command
@@ -36,6 +37,7 @@ class WireguardGoTunnel(Tunnel):
         self.port: SharedPort = beside.stun
         self._beside, self._program, self._fwmark = beside, program, fwmark
         self._left = left
+        self._routes = PeerRoutes(program.interface)
         self._applied: TunnelState | None = None
         self._listen_port = 0
 
@@ -64,6 +66,7 @@ class WireguardGoTunnel(Tunnel):
                 ),
                 "peers",
             )
+        await self._routes.apply(state.peers)
         self._applied = state
 
     def carry(self, send: Callable[[memoryview], object], prefix: bytes = b"") -> Carrier:

@@ -15,10 +15,11 @@ from meshloom.protocol.signal import Credentials, SignalKind, SignalMessage
 from meshloom.protocol.stun import Address
 from meshloom_agent.mesh.candidates import remote_candidates
 from meshloom_agent.mesh.introduction import Introduction
+from meshloom_agent.mesh.mtu import PathProbe
 from meshloom_agent.mesh.offers import OfferTimer
 from meshloom_agent.mesh.options import MeshOptions
 from meshloom_agent.mesh.path import Health, PathChoice, ThroughTurn, Way
-from meshloom_agent.mesh.relay import HomeRelay, RelayUse, relay_for
+from meshloom_agent.mesh.relay import HomeRelay, RelayChoice, RelayUse
 from meshloom_agent.mesh.status import ConnectionState, PathStatus, direct_status
 
 LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -41,7 +42,6 @@ class PeerConnection:
     Attributes:
         endpoint: None where WireGuard must learn it, or has to wait.
         session: Grows when the other side has forgotten WireGuard's session: ours must shake hands anew.
-        relay: The relayed path that shall be open.
     """
 
     def __init__(
@@ -59,7 +59,6 @@ class PeerConnection:
         self.controlling = own.text > other.text  # of the texts, as the protocol says
         self.endpoint: Endpoint | None = None
         self.session = 0
-        self.relay: RelayUse | None = None
         self.token = token
         self.reason = "waiting for its offer"
         self._entropy, self._options, self._refuse = entropy, options, refuse
@@ -75,9 +74,8 @@ class PeerConnection:
         self._early: list[str] = []
         self._old_out: list[Outgoing] = []
         self._signal_ready = False
-        self._remote_home: HomeRelay | None = None
-        self._relay_attempt = 0
-        self._relay_reason = ""
+        self._relay = RelayChoice(self.controlling, options.relays)
+        self._probe = PathProbe(options.mtu)
         self._path = PathChoice(options.patience)
         self._way = Way.NONE
         self._since = now
@@ -96,6 +94,16 @@ class PeerConnection:
     def signals(self) -> list[SignalMessage]:
         """What to send by signal now; clear it then."""
         return self._introduction.signals
+
+    @property
+    def relay(self) -> RelayUse | None:
+        """The relayed path that shall be open."""
+        return self._relay.use
+
+    @property
+    def mtu(self) -> int | None:
+        """Bytes of the largest packet that the direct path carries, where that is less than the interface's."""
+        return self._probe.mtu
 
     @property
     def is_connected(self) -> bool:
@@ -123,21 +131,21 @@ class PeerConnection:
 
     def set_home(self, home: HomeRelay | None, now: float) -> None:
         """Our home relay is that one now, or there is none; the other is told of a new one."""
-        is_news = home is not None and home != self._introduction.home
-        self._introduction.home = home
+        is_news = home is not None and home != self._relay.home
+        self._introduction.home = self._relay.home = home
         self._choose_relay(now)
         if is_news and self._signal_ready and not self._offers.is_first:
             self._describe(SignalKind.OFFER)
 
     def relay_opened(self, now: float) -> None:
         """The relayed path reaches the other."""
-        self._relay_reason = ""
+        self._relay.reason = ""
         self._path.set_relay(True, now)
         self._take_path(now)
 
     def relay_lost(self, reason: str, now: float) -> None:
         """The relayed path does not reach the other, or no longer."""
-        self._relay_reason = reason
+        self._relay.reason = reason
         was_open = self._path.is_relay_open
         self._path.set_relay(False, now)
         self._take_path(now)
@@ -193,6 +201,7 @@ class PeerConnection:
         if self._agent is not None:
             self._agent.handle_timer(now)
         self._path.handle_timer(now)
+        self._probe.handle_timer(now)
         self._follow(now)
         if self._learn_until is not None and now >= self._learn_until:
             self._learn_until = None
@@ -203,7 +212,7 @@ class PeerConnection:
     def deadline(self) -> float | None:
         """When ``handle_timer`` has something to do."""
         agent = self._agent.deadline() if self._agent else None
-        times = [self._offers.due, self._learn_until, self._path.deadline(), agent]
+        times = [self._offers.due, self._learn_until, self._path.deadline(), self._probe.deadline(), agent]
         return min((time for time in times if time is not None), default=None)
 
     def datagrams(self) -> list[Outgoing]:
@@ -213,9 +222,9 @@ class PeerConnection:
 
     def status(self) -> PathStatus:
         """For people."""
-        relay = self.relay.url if self.relay is not None else ""
+        relay = self._relay.url
         if self._way is Way.NONE:
-            more = f"the relay {relay}: {self._relay_reason or 'not open yet'}" if relay else "a relay is needed"
+            more = f"the relay {relay}: {self._relay.reason or 'not open yet'}" if relay else "a relay is needed"
             reason = f"{self.reason}: {more}" if self.reason == NO_DIRECT_PATH or relay else self.reason
             return PathStatus(ConnectionState.CONNECTING, self._since, reason, relay=relay)
         connected = ConnectionState.CONNECTED
@@ -329,21 +338,13 @@ class PeerConnection:
 
     def _receive_relay(self, message: SignalMessage, now: float) -> None:
         address = message.relay_address
-        self._remote_home = HomeRelay(address, message.relay_ip) if address else None
+        self._relay.other = HomeRelay(address, message.relay_ip) if address else None
         self._choose_relay(now)
 
     def _choose_relay(self, now: float, *, anew: bool = False) -> None:
-        self._relay_attempt += anew
-        chosen = None
-        if self._options.relays:
-            chosen = relay_for(
-                self._introduction.home, self._remote_home, self._relay_attempt, controlling=self.controlling
-            )
-        if chosen != self.relay:
-            self.relay = chosen
-            if self._path.is_relay_open:
-                self._path.set_relay(False, now)
-                self._take_path(now)
+        if self._relay.settle(anew=anew) and self._path.is_relay_open:
+            self._path.set_relay(False, now)
+            self._take_path(now)
 
     # -- the path ----------------------------------------------------------------------------------------------
 
@@ -356,6 +357,7 @@ class PeerConnection:
             health = HEALTH.get(agent.state, Health.GONE) if agent.selected is not None else Health.GONE
             self._path.set_direct(health, now)
         self._take_path(now)
+        self._probe.follow(self.direct_address, self._agent, now)
         if self._way is Way.DIRECT:
             self._offers.stop()
 

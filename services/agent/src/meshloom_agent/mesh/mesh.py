@@ -53,6 +53,7 @@ class Mesh:
         self.relays_changed = False
         """Also where a connection begins, and where a path began or ceased to be a direct one."""
         self._direct: dict[PublicKey, Address] = {}
+        self._mtus: dict[PublicKey, int | None] = {}
         self._home: HomeRelay | None = None
         self._own, self._entropy = own, entropy
         self._connections = Registry()
@@ -257,6 +258,11 @@ class Mesh:
         """How many peers are connected."""
         return sum(connection.is_connected for connection in self._connections)
 
+    def mtu(self, peer: PublicKey) -> int | None:
+        """Bytes of the largest packet that the peer's direct path carries, where that is less than the interface's."""
+        connection = self._connections.get(peer)
+        return connection.mtu if connection is not None else None
+
     @property
     def needs_turn(self) -> bool:
         """Whether there is a peer that no relay of the mesh reaches, and no direct path."""
@@ -292,6 +298,7 @@ class Mesh:
     def _end(self, key: PublicKey) -> None:
         self._connections.remove(key)
         self._direct.pop(key, None)
+        self._mtus.pop(key, None)
         self.relays_changed |= self.relays.pop(key, None) is not None
 
     def _drain(self, connection: PeerConnection) -> None:
@@ -307,6 +314,9 @@ class Mesh:
                 del self.relays[key]
             else:
                 self.relays[key] = connection.relay
+        if connection.mtu != self._mtus.get(key):
+            self._mtus[key] = connection.mtu
+            self.endpoints_changed = True
         direct = connection.direct_address
         if direct != self._direct.get(key):
             self.relays_changed = True

@@ -8,9 +8,15 @@ from typing import Final
 
 import attrs
 
+from meshloom.protocol.ice import IceAgent
+from meshloom.protocol.stun import Address
+
 SMALLEST: Final = 1232
 """Bytes of UDP payload that every path carries: IPv6's least MTU (RFC 8200 section 5) without its headers."""
 STEP: Final = 8
+WIREGUARD_BYTES: Final = 32
+"""What WireGuard adds to a packet, besides filling it up to a multiple of 16."""
+WIREGUARD_PADDING: Final = 16
 
 
 @attrs.frozen
@@ -108,3 +114,45 @@ class PathMtu:
 
     def _send(self, size: int, now: float) -> None:
         self._trying, self._out, self._due = size, size, now + self.timers.answer
+
+
+class PathProbe:
+    """Probes one peer's direct path, whichever that is.
+
+    Args:
+        mtu: Of the tunnel's interface.
+    """
+
+    def __init__(self, mtu: int) -> None:
+        self._search = PathMtu(mtu + WIREGUARD_BYTES)
+        self._address: Address | None = None
+
+    @property
+    def mtu(self) -> int | None:
+        """Bytes of the largest packet that passes inside the tunnel; None where that is the interface's."""
+        if self._address is None or self._search.size >= self._search.wanted:
+            return None
+        return (self._search.size - WIREGUARD_BYTES) // WIREGUARD_PADDING * WIREGUARD_PADDING
+
+    def follow(self, address: Address | None, agent: IceAgent | None, now: float) -> None:
+        """The direct path as it is now, and the session that sends the probes."""
+        if address is None or agent is None:
+            self._address = None
+            self._search.stop()
+            return
+        if address != self._address:
+            self._address = address
+            self._search.start(now)
+        for answered in agent.probed:
+            self._search.answered(answered, now)
+        agent.probed.clear()
+        if (size := self._search.probe()) is not None:
+            agent.probe(size, now)
+
+    def handle_timer(self, now: float) -> None:
+        """A probe is lost, or it is time to look again; call :meth:`follow` then."""
+        self._search.handle_timer(now)
+
+    def deadline(self) -> float | None:
+        """When ``handle_timer`` has something to do."""
+        return self._search.deadline()

@@ -21,6 +21,7 @@ class MeshOptions:
         handshake_within: Age of the last handshake from which on a path counts as dead (WireGuard renews after 180 s).
         patience: How slowly a direct path that failed is trusted again.
         idle_after: Without traffic until a peer falls asleep, where that is wanted.
+        mtu: Of the tunnel's interface: a direct path that carries less is found out.
         relays: Whether relays are used.
         force_relay: No direct paths.
     """
@@ -36,5 +37,6 @@ class MeshOptions:
     timers: Timers = Timers()
     patience: Patience = Patience()
     idle_after: float = 900.0
+    mtu: int = 1280
     relays: bool = True
     force_relay: bool = False

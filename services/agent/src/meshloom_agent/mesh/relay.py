@@ -31,10 +31,40 @@ class RelayUse:
     attempt: int = 0
 
 
-def relay_for(home: HomeRelay | None, other: HomeRelay | None, attempt: int, *, controlling: bool) -> RelayUse | None:
-    """The relay to use with a peer whose home is *other*; None where one side has none."""
-    if home is None or other is None:
-        return None
-    if controlling:
-        return RelayUse(home.url, home.ip, attempt)
-    return RelayUse(other.url, None if other.url == home.url else other.ip, attempt)
+@attrs.define
+class RelayChoice:
+    """One peer's: the home of the side that begins, if both sides have one.
+
+    Attributes:
+        home: Ours.
+        other: The peer's, as it told.
+        use: What shall be open.
+        reason: Why it is not, in words; empty while nothing is known.
+    """
+
+    controlling: bool
+    enabled: bool
+    home: HomeRelay | None = None
+    other: HomeRelay | None = None
+    use: RelayUse | None = None
+    reason: str = ""
+    _attempt: int = 0
+
+    @property
+    def url(self) -> str:
+        """The relay's, empty where none is used."""
+        return self.use.url if self.use is not None else ""
+
+    def settle(self, *, anew: bool = False) -> bool:
+        """Choose by what is known now, and have the path opened *anew*; whether ``use`` changed."""
+        self._attempt += anew
+        before, self.use = self.use, self._chosen()
+        return self.use != before
+
+    def _chosen(self) -> RelayUse | None:
+        if not self.enabled or self.home is None or self.other is None:
+            return None
+        if self.controlling:
+            return RelayUse(self.home.url, self.home.ip, self._attempt)
+        ip = None if self.other.url == self.home.url else self.other.ip
+        return RelayUse(self.other.url, ip, self._attempt)
