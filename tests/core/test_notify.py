@@ -13,10 +13,10 @@ def test_the_manager_hears_that_the_start_is_over(tmp_path, abstract):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(name.replace("@", "\0") if abstract else name)
         manager.settimeout(10)
-        tell_ready({"NOTIFY_SOCKET": name})
+        assert tell_ready({"NOTIFY_SOCKET": name})
         assert manager.recv(100) == b"READY=1"
 
 
 def test_nobody_need_listen(tmp_path):
-    tell_ready({})
-    tell_ready({"NOTIFY_SOCKET": str(tmp_path / "gone")})
+    assert not tell_ready({})
+    assert not tell_ready({"NOTIFY_SOCKET": str(tmp_path / "gone")})

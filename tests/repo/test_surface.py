@@ -1,0 +1,167 @@
+"""Rules of what users meet: hooks, keys, programs, units, the matrix; none of it is listed by hand here."""
+
+import importlib
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from meshloom import errors, hookspecs
+from meshloom.config import keys_of
+from meshloom.plugins import Plugins
+from meshloom.testing import plugin
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+HOOKS = [name for name, hook in inspect.getmembers(hookspecs, inspect.isfunction) if hasattr(hook, "meshloom_spec")]
+PROJECTS = {
+    file.parent: tomllib.loads(file.read_text())["project"]
+    for pattern in ("core", "libraries/*", "plugins/*/*", "services/*")
+    for file in sorted(ROOT.glob(f"{pattern}/pyproject.toml"))
+}
+SCRIPTS = {name: place for each in PROJECTS.values() for name, place in each.get("scripts", {}).items()}
+UNITS = sorted(ROOT.glob("services/*/systemd/*.service"))
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("MESHLOOM_", "NB_"))}
+
+
+def run(*argv, **environment):
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60, env=CLEAN | environment)
+
+
+def test_each_hook_has_its_kind_contract_suite_and_option():
+    kinds = Plugins(entry_points=False).kinds()
+    assert len(HOOKS) == len(kinds)
+    assert sorted(plugin.KINDS) == sorted(kinds)
+    for kind in kinds:
+        assert any(name.startswith(f"meshloom_{kind}") or name == f"meshloom_{kind}es" for name in HOOKS), kind
+        contract = importlib.import_module(f"meshloom.testing.contracts.{kind}")
+        suites = [name for name in vars(contract) if name.endswith("Contract")]
+        assert suites, f"{kind} has no suite"
+        assert (ROOT / "core/src/meshloom/testing/contracts" / f"test_{kind}.py").exists(), kind
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_a_hook_says_what_it_offers_and_by_which_contract(name):
+    assert re.match(
+        r"Offer \w+ backends: .* \(contract: :class:`meshloom\.\w+\.\w+`\)\.$", getattr(hookspecs, name).__doc__
+    )
+
+
+def commands():
+    for name, place in SCRIPTS.items():
+        module, _, attribute = place.partition(":")
+        yield name, getattr(importlib.import_module(module), attribute)
+
+
+def walk(command, path):
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, each in command.commands.items():
+            yield from walk(each, f"{path} {name}")
+
+
+def test_every_command_and_option_has_help():
+    for name, command in commands():
+        for path, each in walk(command, name):
+            assert (each.help or "").strip(), path
+            for option in each.params:
+                assert not isinstance(option, click.Option) or option.help, f"{path} {option.name}"
+
+
+def test_keys_have_help_a_default_and_a_variable_of_their_own():
+    seen = {}
+    configs = [getattr(command, "config", None) for _, command in commands()]
+    classes = {each: "" for each in configs if isinstance(each, type)}
+    for kind, backends in Plugins().kinds().items():
+        classes |= {backend.options: f"{kind}.{backend.name}." for backend in backends}
+    assert len(classes) > 3
+    for config, prefix in classes.items():
+        for key in keys_of(config, prefix):
+            assert key.help.endswith("."), f"{key.name}: {key.help!r}"
+            assert seen.setdefault(key.environment, key.name) == key.name, key.environment
+
+
+@pytest.mark.parametrize("program", SCRIPTS)
+def test_every_program_helps_itself(program, tmp_path):
+    assert "Exit codes:" in run(BIN / program, "--help").stdout
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", run(BIN / program, "version").stdout)
+    assert "BACKEND" in run(BIN / program, "plugins").stdout
+    good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
+    good.write_text('log_level = "debug"\n')
+    bad.write_text('log_levle = "debug"\n')
+    assert run(BIN / program, "config", "check", good).returncode == 0
+    wrong = run(BIN / program, "config", "check", bad)
+    assert (wrong.returncode, "log_levle" in wrong.stderr, "log_level" in wrong.stderr) == (2, True, True)
+    variable = f"_{program.upper().replace('-', '_')}_COMPLETE"
+    assert variable in run(BIN / program, **{variable: "zsh_source"}).stdout
+    offered = run(BIN / program, **{variable: "bash_complete", "COMP_WORDS": f"{program} pl", "COMP_CWORD": "1"}).stdout
+    assert offered == "plain,plugins\n"
+
+
+def test_every_service_has_a_unit_that_runs_its_program():
+    started = {}
+    for unit in UNITS:
+        (line,) = re.findall(r"^ExecStart=/opt/meshloom/\.venv/bin/(\S+)", unit.read_text(), re.MULTILINE)
+        started[line] = unit
+        assert unit.relative_to(ROOT).parts[1] == (line.partition("-")[2] or "agent")
+    assert set(SCRIPTS) <= set(started)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze: run make setup")
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_takes_the_unit_and_finds_it_hardened(unit, tmp_path):
+    text = unit.read_text().replace("/opt/meshloom/.venv/bin", str(BIN))
+    program = re.search(r"ExecStart=(\S+)", text)[1]
+    if not Path(program).exists():
+        pytest.skip(f"{program} is not installed")
+    (tmp_path / unit.name).write_text(re.sub(r"^User=.*\n", "", text, flags=re.MULTILINE))
+    verified = run("systemd-analyze", "verify", tmp_path / unit.name)
+    assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
+    most = 55 if unit.name == "meshloom.service" else 25  # the agent makes devices and sockets as root
+    judged = run("systemd-analyze", "security", "--offline=true", f"--threshold={most}", tmp_path / unit.name)
+    assert judged.returncode == 0, judged.stdout.splitlines()[-1]
+
+
+def test_the_matrix_has_every_distribution():
+    text = (ROOT / "tox.ini").read_text()
+    named = set(re.findall(r"NAME = (\S+)", text))
+    wanted = {
+        name
+        for each in PROJECTS.values()
+        for name in (each["name"], *(f"{each['name']}[{extra}]" for extra in each.get("optional-dependencies", ())))
+    }
+    assert named == wanted
+    factors = set(re.findall(r"^    (\w+): NAME", text, re.MULTILINE))
+    listed = {each for group in re.findall(r"^    dist-\{(.*)\}$", text, re.MULTILINE) for each in group.split(",")}
+    assert factors == listed
+
+
+def test_generated_code_runs_on_the_oldest_libraries_that_are_allowed():
+    needs = {
+        need.split(">=")[0]: tuple(map(int, need.split(">=")[1].split(",")[0].split(".")))
+        for each in PROJECTS.values()
+        for need in [*each["dependencies"], *each.get("optional-dependencies", {}).get("rpc", ())]
+        if need.startswith(("grpcio>=", "protobuf>="))
+    }
+    for file in (ROOT / "core/src/meshloom/rpc").glob("*_pb2*.py"):
+        text = file.read_text()
+        for made in re.findall(r"GRPC_GENERATED_VERSION = '([\d.]+)'", text):
+            assert needs["grpcio"] >= tuple(map(int, made.split("."))), file
+        for made in re.findall(r"# Protobuf Python Version: ([\d.]+)", text):
+            assert needs["protobuf"] >= tuple(map(int, made.split(".")))[:2], file
+
+
+def test_errors_have_one_root():
+    strays = [
+        name
+        for name, each in vars(errors).items()
+        if isinstance(each, type) and issubclass(each, Exception) and not issubclass(each, errors.MeshError)
+    ]
+    assert strays == []
