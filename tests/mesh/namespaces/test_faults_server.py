@@ -73,9 +73,10 @@ def test_ten_thousand_silent_connections_keep_nobody_out(internet, server, agent
 
 def test_agents_notice_a_stop_at_once_and_come_back_by_themselves(server, agent):
     made = [agent(name, server.url, server.setup_key()) for name in ("one", "two")]
+    assert made[0].ping(made[1].address, timeout=15)
     server.program.send_signal(signal.SIGTERM)
     for each in made:
-        wait_until(lambda each=each: not each.status()["management"]["connected"], 5, "it has noticed", every=0.05)
+        wait_until(lambda each=each: not each.status()["management"]["connected"], 10, "it has noticed", every=0.05)
     assert server.program.wait(timeout=10) == 0
     for each in made:
         assert "the server is stopping" in each.log.read_text()
