@@ -1,10 +1,12 @@
 """Messages both ways, room, and the end of connections."""
 
+import errno
+
 import anyio
 import pytest
 
 from meshloom.errors import TransportError
-from meshloom.transport import LONGEST_MESSAGE
+from meshloom.transport import LONGEST_MESSAGE, RelayAddress
 from meshloom_transport_quic import Options
 
 pytestmark = pytest.mark.anyio
@@ -185,6 +187,21 @@ async def test_a_port_where_nobody_listens_is_an_error_that_names_it(ends, quic,
         address = gone.address()
     with anyio.fail_after(5), pytest.raises(TransportError, match=rf"rel://127.0.0.1:{address.port}.*refused"):
         await quic.connect(address, ends.Heard())
+
+
+async def test_an_address_that_this_host_may_not_send_to_is_an_error_at_once(ends, quic):
+    with anyio.fail_after(5), pytest.raises(TransportError, match=r"255\.255\.255\.255.*Permission denied"):
+        await quic.connect(RelayAddress("255.255.255.255", 9, tls=False), ends.Heard())
+
+
+async def test_an_open_connection_outlives_a_time_without_a_network(ends, quic, server):
+    heard = ends.Heard()
+    server.answer = bytes
+    connection = await quic.connect(server.address(), heard)
+    connection._endpoint._failed(OSError(errno.ENETUNREACH, "Network is unreachable"))
+    assert connection._doubted_until is None
+    connection.send(b"alive")
+    await ends.until(lambda: heard.messages == [b"alive"])
 
 
 async def test_a_name_that_does_not_exist_is_an_error_that_names_it(ends, quic, server):

@@ -1,6 +1,7 @@
 """Connecting to a relay: the addresses of its name race each other, a little apart."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Iterable
 
@@ -84,7 +85,11 @@ class Dialled(Endpoint):
         self.link.flush(self.loop.time())
 
     def _failed(self, error: OSError) -> None:
-        self.link.doubt(error.strerror or str(error))
+        """An open connection outlives times without a network; only that its relay is gone is asked about."""
+        if error.errno == errno.EMSGSIZE:
+            self.link.too_large()
+        elif not self.link.is_open or error.errno == errno.ECONNREFUSED:
+            self.link.doubt(error.strerror or str(error))
 
     def _too_large(self, address: Address) -> None:  # noqa: ARG002 - there is one
         self.link.too_large()

@@ -290,7 +290,7 @@ class Link(Connection):
         A timer that is too early stays, and looks again: most deadlines move on with every packet.
         """
         at = self.quic.get_timer()
-        if at is None:
+        if at is None or self.is_lost:
             return
         if self._is_client and self.is_open:
             at = min(at, self._heard + self._keepalive, self._doubted_until or at)

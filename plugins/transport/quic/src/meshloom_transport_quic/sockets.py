@@ -34,7 +34,7 @@ class Port:
     Args:
         received: Called with each datagram, its sender and the loop's time.
         batch_ended: Called after some of them.
-        failed: Called with what the network says of the other side, as "refused"; it may be forged.
+        failed: Called with what this host or the network says of the way to the other side; it may be forged.
         too_large: Called with the address to which a datagram was larger than the interface carries.
     """
 
@@ -104,10 +104,10 @@ class Port:
         self.loop.remove_writer(self._socket.fileno())
 
     def _not_sent(self, error: OSError, address: Address) -> None:
-        """What is not sent is lost, as in the network; only a size can be helped."""
+        """What is not sent is lost, as in the network."""
         if error.errno == errno.EMSGSIZE:
             self._too_large(address)
-        elif error.errno == errno.ECONNREFUSED:
+        else:
             self._forget_errors()
             self._failed(error)
 
