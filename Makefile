@@ -1,4 +1,4 @@
-.PHONY: help setup demo test lint types imports bench docs proto schedules
+.PHONY: help setup demo kernel test lint types imports bench docs proto schedules
 .DEFAULT_GOAL := help
 
 help:  ## What can be made
@@ -9,6 +9,10 @@ setup:  ## Make .venv and install what is missing
 
 demo: setup  ## A server and two agents behind two NATs, in network namespaces (needs root)
 	@tools/demo
+
+kernel: setup  ## The kernel's WireGuard on Debian's stock kernel in an emulated machine (some minutes)
+	@tools/kernel-vm fetch
+	MESHLOOM_KERNEL_VM=1 .venv/bin/python -m pytest -q -rs -s tests/plugins/tunnel/kernel/test_stock_kernel.py
 
 test: setup lint types imports  ## All that CI runs; privileged parts only as root
 	.venv/bin/python -m pytest -q -rs

@@ -24,6 +24,8 @@ from typing import IO, Any, Self
 PUBLIC = IPv4Network("203.0.113.0/24")
 OWNER = "MESHLOOM_NAMESPACES"
 """Environment variable of every process in a namespace: who made it."""
+PATIENCE = float(os.environ.get("MESHLOOM_PATIENCE", "1"))
+"""How many times longer than said is waited: more where the processor is emulated."""
 
 PRIVATE_MOUNTS = """
 mount --make-rprivate /
@@ -114,7 +116,7 @@ class Host:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=timeout,
+            timeout=timeout * PATIENCE,
             env=self._internet.environment,
             check=False,
         )
@@ -246,6 +248,10 @@ class Internet:
         self._join(host, "eth0")
         return host
 
+    def named(self, name: str) -> Host:
+        """The host or router of that name."""
+        return next(host for host in self._hosts if host.name == name)
+
     def router(self, name: str) -> Router:
         """A new router with a private network of its own; say with ``translate`` what NAT it is."""
         router = Router(self, name)
@@ -300,7 +306,7 @@ def end_orphans() -> None:
 
 def wait_until(condition: Any, within: float, what: str, every: float = 0.02) -> Any:
     """What *condition* returns as soon as it is true; AssertionError naming *what* after *within* seconds."""
-    deadline = time.monotonic() + within
+    deadline = time.monotonic() + within * PATIENCE
     while not (result := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within} s: {what}")

@@ -11,7 +11,8 @@ from meshloom_tunnel_kernel import meshloom_tunnels
 pytestmark = [pytest.mark.privileged, pytest.mark.mesh]
 
 PROGRAMS = ("ip", "nsenter", "unshare", "setpriv", "wg", "wireguard-go", "ping")
-WITHIN = 60
+WITHIN = 120
+"""Seconds until the first ping is answered, on an emulated processor."""
 
 
 @pytest.fixture
@@ -49,8 +50,9 @@ def test_an_agent_on_the_kernel_and_one_on_wireguard_go_ping_each_other(internet
     ours, other = agent("ours", server.url, key, "auto"), agent("other", server.url, key, "wireguard-go")
     assert "wireguard" in ours.host.run("ip", "-d", "link", "show", "ml0"), "auto prefers the kernel's device"
     assert " tun " in other.host.run("ip", "-d", "link", "show", "ml0")
-    ours.wait_for("other", is_direct, WITHIN, "is reached directly")
-    other.wait_for("ours", is_direct, WITHIN, "is reached directly")
-    assert ours.ping(other.address, count=3), ours.log.read_text()
-    assert other.ping(ours.address, count=3), other.log.read_text()
+    # Pings first: each look at the status is a program to start, which takes an emulated processor seconds.
+    address = other.address
+    assert ours.ping(address, timeout=WITHIN), ours.log.read_text()
+    assert is_direct(ours.peer("other"))
+    assert other.ping(ours.address, timeout=WITHIN), other.log.read_text()
     assert "latest handshake" in ours.host.run("wg", "show", "ml0")
