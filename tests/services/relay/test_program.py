@@ -18,6 +18,7 @@ import pytest
 import meshloom_transport_picows
 import meshloom_transport_quic
 import meshloom_transport_websocket
+from meshloom.protocol.relay import Auth, encode
 from meshloom.protocol.relay_client import Authenticated, PeerOnline, RelayLost
 from meshloom.testing.certificates import make_certificate
 from meshloom.testing.transport_ground import until
@@ -191,6 +192,27 @@ async def test_killed_and_started_again_it_serves_the_same_peers(program, ends):
         program.start()
         one, two = [await join(ends, transport, program.address(), number, secret) for number in (1, 2)]
         await meet(one, two)
+
+
+@pytest.mark.parametrize("serving", ["picows", "websocket"])
+@pytest.mark.parametrize("piece", [1, 7, 100_000])
+def test_the_request_and_what_follows_it_may_come_in_any_pieces(program, ends, serving, piece):
+    program.start(MESHLOOM_TRANSPORT_BACKENDS=serving)
+    auth = encode(Auth(ends.peer_id(1), ends.token(kept_secret(program))))
+    request = b"GET /relay HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    request += b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    half = len(auth) // 2  # in two fragments, as a proxy may make of it
+    frames = b"\x02" + bytes([0x80 | half]) + bytes(4) + auth[:half]
+    frames += b"\x80" + bytes([0x80 | (len(auth) - half)]) + bytes(4) + auth[half:]
+    data, answer = request + frames, b""
+    with socket.create_connection(("127.0.0.1", program.port), timeout=10) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(data), piece):
+            client.sendall(data[at : at + piece])
+        while b"rel://" not in answer:
+            answer += (more := client.recv(4096))
+            assert more
+    assert answer.startswith(b"HTTP/1.1 101 ")
 
 
 def test_what_is_no_request_for_the_relay_is_answered(program):
