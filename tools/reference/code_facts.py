@@ -16,6 +16,8 @@ from workspace import code, import_all, members, modules, programs, table, trees
 
 import meshloom.log
 from meshloom.errors import MeshError
+from meshloom_agent.diagnostics.metrics import Snapshot
+from meshloom_agent.report import Report
 from meshloom_front.commands import ServerGroup
 
 LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
@@ -30,12 +32,12 @@ def _calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
 
 
 def metrics() -> str:
-    """The page of metrics: what each server, started for it, has."""
+    """The page of metrics: what each server, started for it, has, and what an agent has."""
     names = [program.name for program in programs() if isinstance(program.command, ServerGroup)]
     with ThreadPoolExecutor() as pool:
         found = pool.map(_metrics_of, names)
     described: dict[tuple[str, ...], list[str]] = {}
-    for program, rows in zip(names, found, strict=True):
+    for program, rows in [*zip(names, found, strict=True), ("meshloom", list(_metrics_of_agent()))]:
         for name, kind, labels, about in rows:
             row = code(name), kind, ", ".join(map(code, labels)), f"{about}."
             described.setdefault(row, []).append(program)
@@ -43,10 +45,16 @@ def metrics() -> str:
     head = "# Metrics\n\nServed in Prometheus' format at `/metrics` on the address that `metrics` gives.\n\n"
     tail = (
         "\nBesides these come the process's own: `process_*` (CPU, memory, open files), `python_gc_*`, `python_info`.\n"
-        "\nOn the same address, `/health/live` answers while the process does, `/health/ready` (and `/health`) with\n"
-        "503 until the server serves and once it stops.\n"
+        "\nOn the same address, `/health/live` of a server answers while the process does, `/health/ready` (and\n"
+        "`/health`) with 503 until it serves and once it stops.\n"
     )
     return head + table(("Metric", "Type", "Labels", "Meaning", "Programs"), lines) + tail
+
+
+def _metrics_of_agent() -> Iterator[tuple[str, str, list[str], str]]:
+    for each in Snapshot(Report(), ()).collect():
+        name = each.name + ("_total" if each.type == "counter" else "")
+        yield name, each.type, list(each._labelnames), each.documentation  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def _metrics_of(program: str) -> list[tuple[str, str, list[str], str]]:

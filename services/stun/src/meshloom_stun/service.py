@@ -68,7 +68,7 @@ class StunPorts:
     @property
     def both(self) -> tuple[int, int]:
         """The port and the alternate one, 0 where there can be none."""
-        return self.port, self.alternate_port or (self.port + 1) % (MAX_PORT + 1)
+        return self.port, self.alternate_port or (self.port + 1 if 0 < self.port < MAX_PORT else 0)
 
 
 class StunService:

@@ -33,31 +33,31 @@ class Snapshot(Collector):
     def collect(self) -> Iterator[Metric]:
         """Each with all of its samples."""
         report, counters = self.report, self.report.counters
-        yield _gauge("info", "Version of the agent.", {(__version__,): 1}, "version")
-        yield _gauge("up", "Whether it is connected to management and signal.", {(): report.state == CONNECTED})
+        yield _gauge("info", "Version of the agent", {(__version__,): 1}, "version")
+        yield _gauge("up", "Whether it is connected to management and signal", {(): report.state == CONNECTED})
         servers = {("management",): report.management.connected, ("signal",): report.signal.connected}
-        yield _gauge("server_connected", "Whether that server is connected.", servers, "server")
+        yield _gauge("server_connected", "Whether that server is connected", servers, "server")
         paths = dict.fromkeys(PATHS, 0) | Counter(map(_path, self.peers))
-        yield _gauge("peers", "Peers of the network map.", paths, "state", "path")
+        yield _gauge("peers", "Peers of the network map", paths, "state", "path")
         relays = {
             ("available",): sum(each.available for each in report.relays),
             ("unavailable",): sum(not each.available for each in report.relays),
         }
-        yield _gauge("relays", "Relays and TURN servers in use.", relays, "state")
+        yield _gauge("relays", "Relays and TURN servers in use", relays, "state")
         transferred = {
             ("received",): sum(each.stats.rx_bytes for each in self.peers),
             ("sent",): sum(each.stats.tx_bytes for each in self.peers),
         }
-        yield _gauge("peer_bytes", "Bytes to and from the peers there are now.", transferred, "direction")
+        yield _gauge("peer_bytes", "Bytes to and from the peers there are now", transferred, "direction")
         messages = {("sent", kind): count for kind, count in counters.sent.items()}
         messages |= {("received", kind): count for kind, count in counters.received.items()}
-        yield _counter("signal_messages", "Signal messages, such as offers.", messages, "direction", "kind")
+        yield _counter("signal_messages", "Signal messages, such as offers", messages, "direction", "kind")
         lost = {(server,): counters.lost[server] for server in ("management", "signal")}
-        yield _counter("connections_lost", "How often a server's connection was lost.", lost, "server")
+        yield _counter("connections_lost", "How often a server's connection was lost", lost, "server")
         maps = {("applied",): counters.maps, ("refused",): counters.refused_maps}
-        yield _counter("network_maps", "Network maps that came.", maps, "result")
-        yield _counter("handshakes", "Handshakes of WireGuard that were noticed.", {(): counters.handshakes})
-        yield _counter("failures", "How often the tunnel had to be started anew.", {(): counters.failures})
+        yield _counter("network_maps", "Network maps that came", maps, "result")
+        yield _counter("handshakes", "Handshakes of WireGuard that were noticed", {(): counters.handshakes})
+        yield _counter("failures", "How often the tunnel had to be started anew", {(): counters.failures})
 
 
 def rendered(snapshot: Snapshot) -> bytes:
