@@ -106,7 +106,7 @@ class Machine:
         return ("bash", "-euc", f"export PATH=/run/bin:$PATH PIP_NO_INDEX=1\ncd {CHECKOUT}\n{given}{text}")
 
     def shell(self, text, **variables):
-        return self.host.run(*self._command(text, variables), timeout=100)
+        return self.host.run(*self._command(text, variables), timeout=200)
 
     def start_shell(self, text, log):
         return self.host.start(*self._command(text, {}), log=log)
@@ -126,7 +126,7 @@ class Machine:
 
     def wait_for(self, url, *options):
         """Until it does."""
-        wait_until(lambda: self.answers(url, *options), 20, f"{url} answers", every=0.05)
+        wait_until(lambda: self.answers(url, *options), 60, f"{url} answers", every=0.05)
 
 
 @pytest.fixture(name="blocks")

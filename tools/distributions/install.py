@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from email.parser import Parser
+from importlib import metadata
 from pathlib import Path
 
 Own = dict[str, tuple[Path, list[str]]]
@@ -22,8 +23,8 @@ def own_wheels(folder: Path) -> Own:
     for wheel in folder.glob("meshloom*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             inside = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-            metadata = Parser().parsestr(archive.read(inside).decode())
-        found[metadata["Name"]] = wheel, metadata.get_all("Requires-Dist", [])
+            about = Parser().parsestr(archive.read(inside).decode())
+        found[about["Name"]] = wheel, about.get_all("Requires-Dist", [])
     return found
 
 
@@ -58,8 +59,16 @@ def arguments(folder: Path, wanted: str) -> list[str]:
     ]
 
 
+def left() -> list[str]:
+    """Those of the workspace that an earlier run installed here; their version alone does not make pip replace them."""
+    names = (str(each.name) for each in metadata.distributions())
+    return sorted({name for name in names if name == "meshloom" or name.startswith("meshloom-")})
+
+
 def main(folder: str, wanted: str, *options: str) -> int:
     """Pip's exit status."""
+    if old := [] if "--python" in options else left():
+        subprocess.run([sys.executable, "-m", "pip", "uninstall", "--quiet", "--yes", *old], check=True)
     place = options.index("--") if "--" in options else len(options)
     before, after = options[:place], options[place + 1 :]
     command = [sys.executable, "-m", "pip", *before, "install", "--quiet", "--no-compile", *after]
