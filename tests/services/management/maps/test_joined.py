@@ -56,3 +56,16 @@ def test_a_table_that_is_out_of_use_is_let_go():
     following = kept.following(ids("c"))
     table.in_use = False
     assert following.following(ids("d")).begun(table, ids("a", "d")) is NOTHING
+
+
+def test_what_shows_no_changed_peer_is_found_again_while_its_group_is_the_same():
+    table, kept = table_of([]), JoinedEntries()
+    some, others, former = ids("a", "b"), ids("c"), ids("b")
+    mine = kept.keep(table, some, joined(table, "a", "b"))
+    kept.keep(table, others, joined(table, "c"))
+    kept.keep(table, former, joined(table, "b"))
+    following = kept.following(ids("c"), [some, others])
+    assert following.get(table, some) is mine
+    assert following.get(table, others) is None
+    assert following.get(table, former) is None
+    assert len(following) == 1

@@ -74,7 +74,9 @@ class MapBuilder:
 
     def following(self, state: AccountState, change: Change) -> Self:
         """For the snapshot after a change; what is joined already stays joined but for the peers that changed."""
-        joined = self._joined.following(change.peers) if change.peers else self._joined
+        joined = self._joined
+        if change.peers:
+            joined = joined.following(change.peers, [group.peers for group in state.groups.values()])
         return type(self)(state, self._fragments, self._default_domain, joined)
 
     def build(self, id: PeerID) -> BuiltMap:

@@ -90,16 +90,25 @@ class JoinedEntries:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def following(self, changed: Collection[PeerID]) -> "JoinedEntries":
-        """For peers of whom some changed: of each table in use the largest that shows none of them is remembered."""
+    def following(self, changed: Collection[PeerID], groups: Collection[Peers] = ()) -> "JoinedEntries":
+        """For a snapshot in which some peers changed.
+
+        What shows none of them stays where its set is one of *groups*: one that did not change is the same object as
+        before. Of each table the largest is remembered, so that more can be added to it.
+        """
+        same = {id(peers) for peers in groups}
         following = JoinedEntries()
         earlier = following._earlier
-        candidates = [(kept.table, kept.peers, kept.joined) for kept in self._kept.values()]
-        candidates += [(table, peers, joined) for table, (peers, joined) in self._earlier.items()]
-        for table, peers, joined in candidates:
-            larger = table not in earlier or len(earlier[table][0]) < len(peers)
-            if larger and table.in_use and peers.isdisjoint(changed):
-                earlier[table] = peers, joined
+        for key, kept in self._kept.items():
+            if kept.table.in_use and kept.peers.isdisjoint(changed):
+                if id(kept.peers) in same:
+                    following._kept[key] = kept
+                    following._size += len(kept.joined.data)
+                _remember(earlier, kept.table, kept.peers, kept.joined)
+        for table, (peers, joined) in self._earlier.items():
+            if table.in_use and peers.isdisjoint(changed):
+                _remember(earlier, table, peers, joined)
+        following._most = max(MOST_UNSHARED, self._most)
         return following
 
     def begun(self, table: Table, peers: Peers) -> Joined:
@@ -126,3 +135,9 @@ class JoinedEntries:
         self._size += len(joined.data)
         self._kept[id(table), id(peers)] = _Kept(table, peers, joined)
         return joined
+
+
+def _remember(earlier: dict[Table, tuple[Peers, Joined]], table: Table, peers: Peers, joined: Joined) -> None:
+    known = earlier.get(table)
+    if known is None or len(known[0]) < len(peers):
+        earlier[table] = peers, joined
