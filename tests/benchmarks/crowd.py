@@ -19,11 +19,15 @@ AT_ONCE = 32
 class Channel:
     """A connection; requests and responses are bytes."""
 
-    def __init__(self, port):
-        self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=OPTIONS)
+    def __init__(self, port, host="127.0.0.1"):
+        self._channel = grpc.aio.insecure_channel(f"{host}:{port}", options=OPTIONS)
         self.server_key = self._channel.unary_unary("/management.ManagementService/GetServerKey")
         self.login = self._channel.unary_unary("/management.ManagementService/Login")
         self.sync = self._channel.unary_stream("/management.ManagementService/Sync")
+
+    async def key(self):
+        """What requests are sealed for."""
+        return PublicKey.parse(pb.ServerKeyResponse.FromString(await self.server_key(b"")).key)
 
     async def close(self):
         await self._channel.close()
@@ -80,7 +84,7 @@ class Crowd:
 
     async def __aenter__(self):
         channel = Channel(self._server.port)
-        self._server_key = PublicKey.parse(pb.ServerKeyResponse.FromString(await channel.server_key(b"")).key)
+        self._server_key = await channel.key()
         await channel.close()
         return self
 
