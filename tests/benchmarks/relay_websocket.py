@@ -8,6 +8,7 @@ import base64
 import contextlib
 import json
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -20,8 +21,7 @@ import time
 from pathlib import Path
 
 from meshloom.model.keys import PrivateKey
-from meshloom.protocol.relay import Auth, AuthResponse, PeerList, Kind, encode, issue_token, join_token, packet_head
-from meshloom.protocol.relay import HEALTH_CHECK, relay_peer_id
+from meshloom.protocol.relay import Auth, encode, issue_token, join_token, packet_head, relay_peer_id
 
 BIN = Path(sys.executable).parent
 PORT = 18481
@@ -32,6 +32,8 @@ UNDER_WAY = 192
 SECONDS = float(os.environ.get("MESHLOOM_BENCH_SECONDS", "4"))
 BATCH = 32
 CONNECTED, ACTIVE = 2000, 20
+MOST_PACED = 20_000
+"""Packets a second that the load can send one by one."""
 TICK = os.sysconf("SC_CLK_TCK")
 REQUEST = (
     "GET /relay HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -152,14 +154,57 @@ def load(pairs, tls, seconds):
     return sum(receiver.received // size for receiver in right)
 
 
+def delays(pairs, rate, seconds):
+    """Send at a rate, each packet with its time; how long they were under way, in seconds."""
+    left, right = [Peer(tls=False) for _ in range(pairs)], [Peer(tls=False) for _ in range(pairs)]
+    heads = [frame(packet_head(receiver.id) + bytes(PACKET))[: 8 + 38] for receiver in right]
+    rest, size = bytes(PACKET - 8), 4 + 38 + PACKET
+    selector = selectors.DefaultSelector()
+    for peer in right:
+        peer.socket.setblocking(False)
+        peer.waiting = b""
+        selector.register(peer.socket, selectors.EVENT_READ, peer)
+    print("ready", flush=True)
+    found, sent, start = [], 0, time.perf_counter()
+    while (now := time.perf_counter()) < start + seconds:
+        while sent < (now - start) * rate:
+            place = sent % pairs
+            left[place].socket.sendall(heads[place] + struct.pack("d", time.perf_counter()) + rest)
+            sent += 1
+        for key, _ in selector.select(0.0002):
+            peer = key.data
+            peer.waiting += peer.socket.recv(1 << 18)
+            now = time.perf_counter()
+            whole = len(peer.waiting) // size
+            found += [now - struct.unpack_from("d", peer.waiting, number * size + 4 + 38)[0] for number in range(whole)]
+            peer.waiting = peer.waiting[whole * size :]
+    return found
+
+
+def crowd(count, active):
+    """Many peers, of which some have traffic; they stay until the other side has seen enough."""
+    peers = [Peer(tls=False) for _ in range(count)]
+    for sender, receiver in zip(peers[:active:2], peers[1:active:2], strict=True):
+        for _ in range(50):
+            sender.socket.sendall(frame(packet_head(receiver.id) + bytes(PACKET)))
+            got = 0
+            while got < 4 + 38 + PACKET:
+                got += len(receiver.socket.recv(4096))
+    print("ready", flush=True)
+    sys.stdin.read(1)
+
+
 def run(*arguments):
     """The load as another process; its result."""
-    with subprocess.Popen([sys.executable, __file__, *map(str, arguments)], stdout=subprocess.PIPE, text=True) as made:
+    command = [sys.executable, __file__, *map(str, arguments)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as made:
         yield made.stdout.readline().strip()
+        made.stdin.close()
         yield json.loads(made.stdout.read() or "null")
 
 
 def forwarding(backend, pairs, tls):
+    """CPU-us a packet, and packets a second."""
     with tempfile.TemporaryDirectory() as folder:
         server = Server(backend, Path(folder), tls)
         try:
@@ -173,16 +218,60 @@ def forwarding(backend, pairs, tls):
     return spent / arrived * 1e6, arrived / took
 
 
+def delayed(backend, pairs, rate):
+    """Half and 99 of 100 packets arrive within so many seconds; and the CPU-us of each."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(backend, Path(folder))
+        try:
+            steps = run("delays", pairs, rate, SECONDS)
+            next(steps)
+            before = server.cpu()
+            found = sorted(next(steps))
+            spent = server.cpu() - before
+        finally:
+            server.stop()
+    return found[len(found) // 2], found[len(found) * 99 // 100], spent / len(found) * 1e6
+
+
+def memory_of_a_peer(backend):
+    """KB."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(backend, Path(folder))
+        try:
+            before = server.memory()
+            steps = run("crowd", CONNECTED, ACTIVE)
+            next(steps)
+            return (server.memory() - before) / CONNECTED
+        finally:
+            server.stop()
+
+
 def rows():
     for backend in ("picows", "websocket"):
+        most = 0.0
         for tls in (False, True):
             for pairs in (1, 4, 16):
                 each, rate = forwarding(backend, pairs, tls)
+                most = rate if (pairs, tls) == (4, False) else most
                 name = f"{backend}{', TLS' if tls else ''}: {pairs} pair{'s' if pairs > 1 else ''}, {PACKET} B"
                 yield name, each, "CPU-us/packet", "" if backend != "picows" else "<= 14" if tls else "<= 10"
                 yield f"{name}: forwarded", rate / 1000, "k packets/s", ""
+        rate = min(int(most / 2), MOST_PACED)
+        half, most_of_them, each = delayed(backend, 4, rate)
+        name = f"{backend}: 4 pairs, {rate / 1000:.0f} k packets/s one by one"
+        yield f"{name}: forwarding delay, half", half * 1000, "ms", ""
+        yield f"{name}: forwarding delay, p99", most_of_them * 1000, "ms", ""
+        yield name, each, "CPU-us/packet", ""
+        yield f"{backend}: {CONNECTED} peers, {ACTIVE} active", memory_of_a_peer(backend), "KB/peer", "<= 60"
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "load":
-        print(json.dumps(load(int(sys.argv[2]), bool(int(sys.argv[3])), float(sys.argv[4]))))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
+    work, *arguments = sys.argv[1:]
+    if work == "load":
+        print(json.dumps(load(int(arguments[0]), bool(int(arguments[1])), float(arguments[2]))))
+    elif work == "delays":
+        print(json.dumps(delays(int(arguments[0]), int(arguments[1]), float(arguments[2]))))
+    else:
+        crowd(int(arguments[0]), int(arguments[1]))
