@@ -186,7 +186,9 @@ class Paths:
             url = self.plan.link_of(peer)
             session = self.links.session(url)
             path.connection = session.connection if session is not None else None
-            path.redirect = mesh.direct_address(peer)
+            was_direct, path.redirect = path.redirect is not None, mesh.direct_address(peer)
+            if was_direct and path.redirect is None and url is not None:
+                self.links.suspect(url)
             if path.too_long and url is not None:
                 path.too_long = False
                 self.links.avoid_transport(url)

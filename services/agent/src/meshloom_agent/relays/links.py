@@ -21,6 +21,10 @@ _log = logging.getLogger(__name__)
 
 CONNECT_WITHIN = 30.0
 FIRST_RETRY, LONGEST_RETRY = 0.2, 30.0
+STAGGER = 0.3
+"""Seconds until the next transport of the list is tried beside those before it."""
+SILENT = 1.0
+"""Seconds without a word from a relay that is suspected to be out of reach."""
 AVOID_FIRST, AVOID_LONGEST = 600.0, 3600.0
 """Seconds for which a transport is not used that a packet was too long for; doubled each time."""
 
@@ -50,6 +54,7 @@ class RelayLink:
         self._ip = str(ip_address(ip)) if ip else ""
         self._avoided: dict[str, _Avoided] = {}
         self._renew = anyio.Event()
+        self._is_suspected = False
 
     async def run(self) -> None:
         """Connect, and again when the connection is lost."""
@@ -76,6 +81,17 @@ class RelayLink:
     def renew(self) -> None:
         """The network has changed: connect anew; what stands is kept until the new connection does."""
         self._renew.set()
+
+    async def prove(self) -> None:
+        """A direct path was lost, and the way to the relay may be with it: connect anew if nothing comes from there."""
+        session = self.session
+        if session is None or self._is_suspected:
+            return
+        self._is_suspected, heard = True, session.received
+        await anyio.sleep(SILENT)
+        self._is_suspected = False
+        if session is self.session and session.received == heard:
+            self.renew()
 
     def avoid_current(self) -> None:
         """A packet was too long for the transport in use: use others for a while, if there are any."""
@@ -136,7 +152,7 @@ class RelayLink:
         self._links.went_down(self.url, reason)
 
     async def _first_of(self, address: RelayAddress) -> Session:
-        """The first transport that connects; the others are given up."""
+        """The first transport that connects, each with a start over the next; the others are given up."""
         now = anyio.current_time()
         usable = [
             each
@@ -146,12 +162,15 @@ class RelayLink:
         won: list[Session] = []
         errors: list[str] = []
 
+        failed = anyio.Event()
+
         async def attempt(each: NamedTransport, tasks: TaskGroup) -> None:
             session = self._links.new_session(self.url)
             try:
                 connection = await each.transport.connect(address, session)
             except TransportError as error:
                 errors.append(f"{each.name}: {error}")
+                failed.set()
                 return
             if won:
                 connection.close()
@@ -163,6 +182,8 @@ class RelayLink:
         async with anyio.create_task_group() as tasks:
             for each in usable or self._links.transports:
                 tasks.start_soon(attempt, each, tasks)
+                with anyio.move_on_after(STAGGER):
+                    await failed.wait()
         if not won:
             raise TransportError("; ".join(errors) or "there is no transport")
         return won[0]
@@ -241,6 +262,12 @@ class RelayLinks:
         """The session on a relay, while there is one."""
         found = self._links.get(url) if url is not None else None
         return found[0].session if found is not None else None
+
+    def suspect(self, url: str) -> None:
+        """A direct path was lost: is that relay still within reach?"""
+        found = self._links.get(url)
+        if found is not None and self._tasks is not None:
+            self._tasks.start_soon(found[0].prove)
 
     def avoid_transport(self, url: str) -> None:
         """A packet was too long for the transport that reaches that relay."""

@@ -27,6 +27,7 @@ class Session(Receiver):
 
     Attributes:
         home: How the relay calls itself, once it has accepted us.
+        received: Messages that came.
         lost: Why the session is over; empty until then.
     """
 
@@ -34,6 +35,7 @@ class Session(Receiver):
         self.connection: Connection | None = None
         self.home: HomeRelay | None = None
         self.lost = ""
+        self.received = 0
         self._packets, self._changed = packets, changed
         self._client: RelayClient | None = None
         self._wake = anyio.Event()
@@ -83,6 +85,7 @@ class Session(Receiver):
     def message_received(self, message: memoryview) -> None:
         """Packets go their way at once."""
         client = self._client
+        self.received += 1
         if client is None:
             return
         peer = client.packet_source(message)
