@@ -162,7 +162,7 @@ class DaemonService(DaemonServiceServicer):
                 setattr(own, "IP" if address.version == 4 else "ipv6", str(address))
             for relay in [*report.relays, *await self._stuns(ask=request.shouldRunProbes)]:
                 full.relays.add(URI=relay.uri, available=relay.available, error=relay.error, transport=relay.transport)
-            full.lazyConnectionEnabled = False
+            full.lazyConnectionEnabled = report.lazy
             full.peers.extend(peer_state(peer) for peer in await self._daemon.peers())
             if self._daemon.failure or report.waiting_for:
                 event = full.events.add(category=pb.SystemEvent.CONNECTIVITY, message=report.waiting_for)

@@ -29,6 +29,7 @@ def test_hosts_of_urls_are_found_and_their_passwords_left_out(anonymizer):
     assert made.endswith("at /home/user-1/file")
     for word in ("bob", "secret", "corp", "2a00"):
         assert word not in made
+    assert anonymizer.text("stun:relay.corp.net:3478 away") == "stun:host-2.domain-1.example:3478 away"
 
 
 def test_what_says_nothing_of_anybody_stays(anonymizer):

@@ -53,8 +53,8 @@ def test_what_is_named_like_a_secret_is_left_out_wherever_it_stands():
 
 
 def test_a_secret_that_got_into_a_text_is_struck_out():
-    files = opened(packed({"log": f"key {PRESHARED} used"}, [PRESHARED, ""]))
-    assert files["log"] == "key (left out) used"
+    files = opened(packed({"log": f"key {PRESHARED} used by http://bob:hidden@proxy.test:3128"}, [PRESHARED, ""]))
+    assert files["log"] == "key (left out) used by http://proxy.test:3128"
 
 
 def test_without_a_daemon_there_is_what_can_be_seen_without_one():

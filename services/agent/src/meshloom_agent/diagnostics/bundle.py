@@ -20,7 +20,7 @@ from meshloom import __version__
 from meshloom.rpc import daemon_pb2 as pb
 from meshloom.rpc import management_pb2 as management
 from meshloom_agent.diagnostics import checks, netcheck_text
-from meshloom_agent.diagnostics.anonymize import Anonymizer
+from meshloom_agent.diagnostics.anonymize import USERINFO, Anonymizer
 from meshloom_agent.diagnostics.facts import Facts
 from meshloom_agent.diagnostics.host import read, run
 from meshloom_agent.diagnostics.known import parted
@@ -126,7 +126,7 @@ def names_of(told: Told) -> list[str]:
 
 
 def packed(files: Content, secrets: Iterable[str] = ()) -> bytes:
-    """A tar.gz of the files; should one of the *secrets* stand in them after all, it is struck out."""
+    """A tar.gz of the files; should one of the *secrets*, or a URL's password, stand in them, it is struck out."""
     struck = sorted(filter(None, secrets), key=len, reverse=True)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
@@ -134,7 +134,7 @@ def packed(files: Content, secrets: Iterable[str] = ()) -> bytes:
             text = content if isinstance(content, str) else json.dumps(content, indent=1, default=str) + "\n"
             for secret in struck:
                 text = text.replace(secret, LEFT_OUT)
-            data = text.encode(errors="replace")
+            data = USERINFO.sub("://", text).encode(errors="replace")
             entry = tarfile.TarInfo(f"meshloom-debug/{name}")
             entry.size, entry.mode, entry.mtime = len(data), 0o600, int(time.time())
             archive.addfile(entry, io.BytesIO(data))

@@ -1,6 +1,7 @@
 """The agent's metrics for Prometheus; labels have few values, none is a peer's."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +17,8 @@ from meshloom import __version__
 from meshloom.errors import ConfigError
 from meshloom_agent.daemon import Daemon
 from meshloom_agent.report import CONNECTED, PeerReport, Report
+
+_log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REQUEST_WITHIN = 5.0
@@ -100,7 +103,9 @@ async def open_metrics(daemon: Daemon, address: str) -> AsyncIterator[str]:
     except OSError as error:
         raise ConfigError(f"metrics = {address!r}: cannot listen there: {error.strerror}") from error
     async with server:
-        yield f"{host}:{server.sockets[0].getsockname()[1]}"
+        used = f"{host}:{server.sockets[0].getsockname()[1]}"
+        _log.info("metrics at http://%s/metrics", used)
+        yield used
 
 
 async def _answer(daemon: Daemon, line: bytes) -> bytes:
