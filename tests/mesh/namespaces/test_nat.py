@@ -2,7 +2,7 @@
 
 import pytest
 
-from meshloom.testing.deployment import AgentProgram, is_direct
+from meshloom.testing.deployment import AgentProgram, ServerProgram, is_direct, is_relayed
 from meshloom.testing.namespaces import NAT
 
 pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.timeout(120)]
@@ -33,12 +33,24 @@ def test_a_pair_that_can_connects_directly(server, agent, left, right):
 
 
 @pytest.mark.parametrize(("left", "right"), WITHOUT_A_PATH)
-def test_a_pair_that_needs_a_relay_is_told_so(server, agent, left, right):
+def test_a_pair_without_a_direct_path_goes_through_the_relay(server, agent, left, right):
     key = server.setup_key()
-    one, _ = agent("one", server.url, key, left), agent("two", server.url, key, right)
-    one.wait_for("two", lambda peer: peer and not is_direct(peer), 10, "is not connected")
-    detail = one.run("status", "-d")
-    one.wait_for("two", lambda _: "relay" in one.run("status", "-d"), 30, f"is said to need a relay, in\n{detail}")
+    one, two = agent("one", server.url, key, left), agent("two", server.url, key, right)
+    assert one.ping(two.address, timeout=10)
+    one.wait_for("two", is_relayed, 10, "is relayed")
+    two.wait_for("one", is_relayed, 10, "is relayed")
+    assert one.peer("two")["relayAddress"] == f"rel://{server.host.address}:80"
+    one.wait_for("two", lambda peer: "no direct path" in peer.get("reason", ""), 30, "is said to have no direct path")
+
+
+def test_a_pair_that_needs_a_relay_where_there_is_none_is_told_so(internet, agent):
+    server = ServerProgram(internet.host("server"), internet.folder / "server")
+    server.start("--relay-enabled", "false")
+    server.set_up()
+    key = server.setup_key()
+    one = agent("one", server.url, key, NAT.SYMMETRIC)
+    agent("two", server.url, key, NAT.SYMMETRIC)
+    one.wait_for("two", lambda peer: "a relay is needed" in peer.get("reason", ""), 30, "is said to need a relay")
 
 
 def test_machines_of_one_network_use_it(internet, server):

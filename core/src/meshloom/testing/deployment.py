@@ -50,7 +50,7 @@ class ServerProgram:
         self._port = port
         self.program: subprocess.Popen[bytes] | None = None
 
-    def start(self, *flags: str) -> None:
+    def start(self, *flags: str, **environment: str) -> None:
         """Start it (again) and wait until it answers."""
         self.program = self.host.start(
             BIN / "meshloom-server",
@@ -58,7 +58,7 @@ class ServerProgram:
             *("--data-dir", self.data, "--stun-port", "3478", "--metrics", "127.0.0.1:9090"),
             *flags,
             log=self.log,
-            MESHLOOM_SETUP_PAT_ENABLED="true",
+            **{"MESHLOOM_SETUP_PAT_ENABLED": "true", **environment},
         )
         wait_until(lambda: self.api("GET", "/api/instance")[0] == 200, 20, f"{self.url} answers; see {self.log}")
 
@@ -86,11 +86,11 @@ class ServerProgram:
 class AgentProgram:
     """The agent's daemon on a host, and its command line."""
 
-    def __init__(self, host: Host, state: Path, *, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(self, host: Host, state: Path, *, arguments: tuple[str, ...] = (), **environment: str) -> None:
         self.host, self.state = host, state
         self.socket = state.with_suffix(".sock")
         self.log = state.with_suffix(".log")
-        self._arguments = arguments
+        self._arguments, self._environment = arguments, environment
         self.program: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -100,6 +100,7 @@ class AgentProgram:
             *("service", "run", "--state-dir", self.state, "--daemon-addr", f"unix://{self.socket}"),
             *self._arguments,
             log=self.log,
+            **self._environment,
         )
         wait_until(self._listens, 20, f"the daemon of {self.host.name} listens; see {self.log}")
 
@@ -139,6 +140,11 @@ class AgentProgram:
         """Whether any of *count* pings is answered in time."""
         out = self.host.run("ping", "-n", "-c", str(count), "-i", "0.2", "-w", str(int(timeout)), address, check=False)
         return " 0 received" not in out and "bytes from" in out
+
+
+def is_relayed(peer: dict[str, Any]) -> bool:
+    """Whether a peer of the status is connected through a relay."""
+    return peer.get("status") == "Connected" and peer.get("connectionType") == "Relayed"
 
 
 def is_direct(peer: dict[str, Any]) -> bool:
