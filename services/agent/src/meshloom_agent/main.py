@@ -18,7 +18,6 @@ from meshloom_agent.config import KINDS, AgentConfig
 from meshloom_agent.container import AgentContainer
 from meshloom_agent.daemon_service import open_socket
 from meshloom_agent.diagnostics.logs import DaemonLogs
-from meshloom_agent.diagnostics.metrics import open_metrics
 from meshloom_agent.files import StateDir
 from meshloom_agent.relays import NamedTransport
 
@@ -60,6 +59,8 @@ def run_daemon(
             )
             daemon = container.daemon()
             if address := metrics or setup.config.metrics:
+                from meshloom_agent.diagnostics.metrics import open_metrics
+
                 await opened.enter_async_context(open_metrics(daemon, address))
             async with daemon.running(), open_socket(daemon, socket, setup.config.socket_group, logs):
                 tell_ready()
