@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emeshloom/rpc/diagnostics.proto\x12\x08meshloom\x1a\x1egoogle/protobuf/duration.proto\"\x99\x01\n\x0bPingRequest\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x14\n\x0cuntil_direct\x18\x03 \x01(\x08\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x82\x02\n\tPingReply\x12\x0c\n\x04\x66qdn\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\r\x12-\n\nround_trip\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x04path\x18\x05 \x01(\x0e\x32\x18.meshloom.PingReply.Path\x12\x10\n\x08\x65ndpoint\x18\x06 \x01(\t\x12\r\n\x05relay\x18\x07 \x01(\t\x12\x11\n\ttransport\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\")\n\x04Path\x12\x08\n\x04NONE\x10\x00\x12\x0b\n\x07RELAYED\x10\x01\x12\n\n\x06\x44IRECT\x10\x02\"\x10\n\x0eServersRequest\"\xc6\x01\n\x0fServersResponse\x12\x16\n\x0emanagement_url\x18\x01 \x01(\t\x12\x12\n\nsignal_url\x18\x02 \x01(\t\x12\r\n\x05stuns\x18\x03 \x03(\t\x12\x0e\n\x06relays\x18\x04 \x03(\t\x12\x11\n\tinterface\x18\x05 \x01(\t\x12\x0b\n\x03mtu\x18\x06 \x01(\r\x12\x13\n\x0blisten_port\x18\x07 \x01(\r\x12\x0f\n\x07overlay\x18\x08 \x03(\t\x12\x11\n\tstate_dir\x18\t \x01(\t\x12\x0f\n\x07version\x18\n \x01(\t\"7\n\rBundleRequest\x12\x11\n\tanonymize\x18\x01 \x01(\x08\x12\x13\n\x0b\x61sk_gateway\x18\x02 \x01(\x08\"\x1b\n\x0b\x42undleChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xbf\x01\n\x0b\x44iagnostics\x12\x34\n\x04Ping\x12\x15.meshloom.PingRequest\x1a\x13.meshloom.PingReply0\x01\x12>\n\x07Servers\x12\x18.meshloom.ServersRequest\x1a\x19.meshloom.ServersResponse\x12:\n\x06\x42undle\x12\x17.meshloom.BundleRequest\x1a\x15.meshloom.BundleChunk0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emeshloom/rpc/diagnostics.proto\x12\x08meshloom\x1a\x1egoogle/protobuf/duration.proto\"\x99\x01\n\x0bPingRequest\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x14\n\x0cuntil_direct\x18\x03 \x01(\x08\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x82\x02\n\tPingReply\x12\x0c\n\x04\x66qdn\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\r\x12-\n\nround_trip\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x04path\x18\x05 \x01(\x0e\x32\x18.meshloom.PingReply.Path\x12\x10\n\x08\x65ndpoint\x18\x06 \x01(\t\x12\r\n\x05relay\x18\x07 \x01(\t\x12\x11\n\ttransport\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\")\n\x04Path\x12\x08\n\x04NONE\x10\x00\x12\x0b\n\x07RELAYED\x10\x01\x12\n\n\x06\x44IRECT\x10\x02\"\x10\n\x0eServersRequest\"\xdb\x01\n\x0fServersResponse\x12\x16\n\x0emanagement_url\x18\x01 \x01(\t\x12\x12\n\nsignal_url\x18\x02 \x01(\t\x12\r\n\x05stuns\x18\x03 \x03(\t\x12\x0e\n\x06relays\x18\x04 \x03(\t\x12\x11\n\tinterface\x18\x05 \x01(\t\x12\x0b\n\x03mtu\x18\x06 \x01(\r\x12\x13\n\x0blisten_port\x18\x07 \x01(\r\x12\x0f\n\x07overlay\x18\x08 \x03(\t\x12\x11\n\tstate_dir\x18\t \x01(\t\x12\x0f\n\x07version\x18\n \x01(\t\x12\x13\n\x0b\x65xtra_roots\x18\x0b \x01(\x0c\"7\n\rBundleRequest\x12\x11\n\tanonymize\x18\x01 \x01(\x08\x12\x13\n\x0b\x61sk_gateway\x18\x02 \x01(\x08\"\x1b\n\x0b\x42undleChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xbf\x01\n\x0b\x44iagnostics\x12\x34\n\x04Ping\x12\x15.meshloom.PingRequest\x1a\x13.meshloom.PingReply0\x01\x12>\n\x07Servers\x12\x18.meshloom.ServersRequest\x1a\x19.meshloom.ServersResponse\x12:\n\x06\x42undle\x12\x17.meshloom.BundleRequest\x1a\x15.meshloom.BundleChunk0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,11 +41,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SERVERSREQUEST']._serialized_start=493
   _globals['_SERVERSREQUEST']._serialized_end=509
   _globals['_SERVERSRESPONSE']._serialized_start=512
-  _globals['_SERVERSRESPONSE']._serialized_end=710
-  _globals['_BUNDLEREQUEST']._serialized_start=712
-  _globals['_BUNDLEREQUEST']._serialized_end=767
-  _globals['_BUNDLECHUNK']._serialized_start=769
-  _globals['_BUNDLECHUNK']._serialized_end=796
-  _globals['_DIAGNOSTICS']._serialized_start=799
-  _globals['_DIAGNOSTICS']._serialized_end=990
+  _globals['_SERVERSRESPONSE']._serialized_end=731
+  _globals['_BUNDLEREQUEST']._serialized_start=733
+  _globals['_BUNDLEREQUEST']._serialized_end=788
+  _globals['_BUNDLECHUNK']._serialized_start=790
+  _globals['_BUNDLECHUNK']._serialized_end=817
+  _globals['_DIAGNOSTICS']._serialized_start=820
+  _globals['_DIAGNOSTICS']._serialized_end=1011
 # @@protoc_insertion_point(module_scope)

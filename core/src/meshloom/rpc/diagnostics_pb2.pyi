@@ -57,7 +57,7 @@ class ServersRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ServersResponse(_message.Message):
-    __slots__ = ("management_url", "signal_url", "stuns", "relays", "interface", "mtu", "listen_port", "overlay", "state_dir", "version")
+    __slots__ = ("management_url", "signal_url", "stuns", "relays", "interface", "mtu", "listen_port", "overlay", "state_dir", "version", "extra_roots")
     MANAGEMENT_URL_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_URL_FIELD_NUMBER: _ClassVar[int]
     STUNS_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +68,7 @@ class ServersResponse(_message.Message):
     OVERLAY_FIELD_NUMBER: _ClassVar[int]
     STATE_DIR_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    EXTRA_ROOTS_FIELD_NUMBER: _ClassVar[int]
     management_url: str
     signal_url: str
     stuns: _containers.RepeatedScalarFieldContainer[str]
@@ -78,7 +79,8 @@ class ServersResponse(_message.Message):
     overlay: _containers.RepeatedScalarFieldContainer[str]
     state_dir: str
     version: str
-    def __init__(self, management_url: _Optional[str] = ..., signal_url: _Optional[str] = ..., stuns: _Optional[_Iterable[str]] = ..., relays: _Optional[_Iterable[str]] = ..., interface: _Optional[str] = ..., mtu: _Optional[int] = ..., listen_port: _Optional[int] = ..., overlay: _Optional[_Iterable[str]] = ..., state_dir: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+    extra_roots: bytes
+    def __init__(self, management_url: _Optional[str] = ..., signal_url: _Optional[str] = ..., stuns: _Optional[_Iterable[str]] = ..., relays: _Optional[_Iterable[str]] = ..., interface: _Optional[str] = ..., mtu: _Optional[int] = ..., listen_port: _Optional[int] = ..., overlay: _Optional[_Iterable[str]] = ..., state_dir: _Optional[str] = ..., version: _Optional[str] = ..., extra_roots: _Optional[bytes] = ...) -> None: ...
 
 class BundleRequest(_message.Message):
     __slots__ = ("anonymize", "ask_gateway")
