@@ -62,6 +62,11 @@ class Daemon:
             await self.pause()
 
     @property
+    def extra_roots(self) -> bytes:
+        """Certificates (PEM) that it trusts besides the system's."""
+        return self._roots
+
+    @property
     def failure(self) -> str:
         """Why it cannot be up, until it is."""
         return self.report.failure

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import socket
+import ssl
+import subprocess
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -22,9 +24,21 @@ from meshloom_agent.diagnostics.web import WebAnswer, ask, parse_head
 JSON = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: Tue, 03 Mar 2026 10:00:00 GMT\r\n\r\n{}"
 
 
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate for 127.0.0.1 that no system trusts, and its key."""
+    files = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=mesh.test "
+        f"-addext subjectAltName=IP:127.0.0.1 -out {files[0]} -keyout {files[1]}"
+    )
+    subprocess.run(command.split(), check=True, capture_output=True)
+    return files
+
+
 @asynccontextmanager
-async def serving(said):
-    """An HTTP server that says always the same."""
+async def serving(said, certificate=None):
+    """An HTTP server that says always the same, with a certificate over TLS."""
 
     async def serve(reader, writer):
         try:
@@ -36,9 +50,13 @@ async def serving(said):
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    context = None
+    if certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*certificate)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{'https' if context else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 @asynccontextmanager
@@ -140,6 +158,22 @@ async def test_whatever_a_server_says_it_is_asked_without_falling():
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         assert "refused" in (await ask(f"http://127.0.0.1:{closed.getsockname()[1]}")).error.lower()
+
+
+@pytest.mark.anyio
+async def test_a_certificate_of_ones_own_is_trusted_where_it_is_named(certificate, run, tmp_path):
+    async with serving(JSON, certificate) as url:
+        strange = await ask(url)
+        assert (strange.error, "self-signed" in strange.portal) == ("its certificate is not trusted", True)
+        assert (await ask(url, certificate[0].read_bytes())).status == 200
+        assert (await ask(url, b"no certificate")).error
+        done = await run(
+            "netcheck", "--no-ask-gateway", "--json", "-m", url, "--extra-roots", str(certificate[0]),
+            "--state-dir", str(tmp_path), "--daemon-addr", f"unix://{tmp_path}/none",
+        )  # fmt: skip
+    assert json.loads(done.out)["portal"] == ""
+    missing = await run("netcheck", "--extra-roots", "/nowhere", "--daemon-addr", f"unix://{tmp_path}/none")
+    assert (missing.code, "--extra-roots /nowhere" in missing.err) == (2, True)
 
 
 def test_the_servers_clock_is_compared_with_ours():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from meshloom_agent.cli.client import daemon_channel, refusals, unreachable
-from meshloom_agent.cli.exits import FAILED, OK, WARNED, fail
+from meshloom_agent.cli.exits import FAILED, OK, USAGE, WARNED, fail
 from meshloom_agent.cli.options import address_option, anonymize_option, json_option, option, state_dir_option
 
 if TYPE_CHECKING:
@@ -18,8 +18,20 @@ if TYPE_CHECKING:
 management_option = option("-m", "--management-url", default="", help="Look at this server in place of the daemon's.")
 
 
-def known(daemon_addr: str, state_dir: str, management_url: str = "") -> "Known":
+def known(daemon_addr: str, state_dir: str, management_url: str = "", extra_roots: Path | None = None) -> "Known":
     """What the daemon, or else its files, know of this machine's mesh."""
+    import attrs
+
+    found = _known(daemon_addr, state_dir, management_url)
+    if extra_roots is None:
+        return found
+    try:
+        return attrs.evolve(found, extra_roots=extra_roots.read_bytes())
+    except OSError as error:
+        fail(USAGE, f"--extra-roots {extra_roots}: cannot be read: {error.strerror}")
+
+
+def _known(daemon_addr: str, state_dir: str, management_url: str) -> "Known":
     from meshloom_agent.diagnostics.known import from_daemon, from_files
 
     if unreachable(daemon_addr):
@@ -40,6 +52,11 @@ def known(daemon_addr: str, state_dir: str, management_url: str = "") -> "Known"
     return found.at(management_url)
 
 
+roots_option = option(
+    "--extra-roots",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of certificates (PEM) trusted besides the system's. [default: the daemon's]",
+)
 gateway_option = click.option(
     "--ask-gateway/--no-ask-gateway", default=True, help="Whether to ask the gateway if it opens ports."
 )
@@ -47,13 +64,21 @@ gateway_option = click.option(
 
 @click.command()
 @management_option
+@roots_option
 @gateway_option
 @json_option
 @anonymize_option
 @state_dir_option
 @address_option
 def netcheck(
-    daemon_addr: str, state_dir: str, management_url: str, *, ask_gateway: bool, as_json: bool, anonymize: bool
+    daemon_addr: str,
+    state_dir: str,
+    management_url: str,
+    extra_roots: Path | None,
+    *,
+    ask_gateway: bool,
+    as_json: bool,
+    anonymize: bool,
 ) -> None:
     """Show what this machine's network lets through, and what its NAT does.
 
@@ -68,7 +93,9 @@ def netcheck(
     from meshloom_agent.diagnostics.netcheck import check
     from meshloom_agent.diagnostics.netcheck_text import as_text, as_value
 
-    found = anyio.run(partial(check, known(daemon_addr, state_dir, management_url), ask_gateway=ask_gateway))
+    found = anyio.run(
+        partial(check, known(daemon_addr, state_dir, management_url, extra_roots), ask_gateway=ask_gateway)
+    )
     text = json.dumps(as_value(found), separators=(",", ":")) if as_json else as_text(found)
     click.echo(Anonymizer(os.urandom(16)).text(text) if anonymize else text)
     if not found.udp and not any(each.latency for each in found.servers):
@@ -77,13 +104,21 @@ def netcheck(
 
 @click.command()
 @management_option
+@roots_option
 @gateway_option
 @json_option
 @anonymize_option
 @state_dir_option
 @address_option
 def doctor(
-    daemon_addr: str, state_dir: str, management_url: str, *, ask_gateway: bool, as_json: bool, anonymize: bool
+    daemon_addr: str,
+    state_dir: str,
+    management_url: str,
+    extra_roots: Path | None,
+    *,
+    ask_gateway: bool,
+    as_json: bool,
+    anonymize: bool,
 ) -> None:
     """Check one by one what commonly breaks, and say how to mend it.
 
@@ -97,7 +132,8 @@ def doctor(
     from meshloom_agent.diagnostics.anonymize import Anonymizer
     from meshloom_agent.diagnostics.checks import Level, as_text, examine
 
-    facts = anyio.run(partial(facts_of, daemon_addr, state_dir, management_url, ask_gateway=ask_gateway))
+    there = known(daemon_addr, state_dir, management_url, extra_roots)
+    facts = anyio.run(partial(facts_of, daemon_addr, there, ask_gateway=ask_gateway))
     found = examine(facts)
     if as_json:
         rows = [{"name": x.name, "level": x.level.name.lower(), "text": x.text, "fix": x.fix} for x in found]
@@ -113,14 +149,14 @@ def doctor(
     sys.exit({Level.ERROR: FAILED, Level.WARNING: WARNED}.get(worst, OK))
 
 
-async def facts_of(daemon_addr: str, state_dir: str, management_url: str, *, ask_gateway: bool) -> "Facts":
+async def facts_of(daemon_addr: str, there: "Known", *, ask_gateway: bool) -> "Facts":
     """What there is to judge, with what the daemon says of itself."""
     import attrs
 
     from meshloom_agent.diagnostics.facts import gather
 
     trouble = unreachable(daemon_addr)
-    facts = await gather(known(daemon_addr, state_dir, management_url), trouble, ask_gateway=ask_gateway)
+    facts = await gather(there, trouble, ask_gateway=ask_gateway)
     if trouble:
         return facts
     import grpc
@@ -187,7 +223,7 @@ def _own_bundle(daemon_addr: str, state_dir: str, *, ask_gateway: bool, anonymiz
 
     from meshloom_agent.diagnostics.bundle import Told, anonymized, contents, packed, secrets_of
 
-    facts = anyio.run(partial(facts_of, daemon_addr, state_dir, "", ask_gateway=ask_gateway))
+    facts = anyio.run(partial(facts_of, daemon_addr, known(daemon_addr, state_dir), ask_gateway=ask_gateway))
     files = contents(facts, Told())
     if anonymize:
         files = anonymized(files, facts, [os.uname().nodename], os.urandom(16))

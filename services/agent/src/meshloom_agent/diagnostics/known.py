@@ -18,6 +18,7 @@ class Known:
     Args:
         stuns: ``host:port`` of each.
         daemon_version: Empty where no daemon runs.
+        extra_roots: Certificates (PEM) trusted besides the system's.
     """
 
     management_url: str = ""
@@ -30,6 +31,7 @@ class Known:
     overlay: tuple[str, ...] = ()
     state_dir: str = ""
     daemon_version: str = ""
+    extra_roots: bytes = attrs.field(default=b"", repr=False)
 
     def at(self, management_url: str) -> "Known":
         """The same with another server, if one is given; where nothing tells its STUN server, the usual is tried."""
@@ -66,6 +68,7 @@ def from_daemon(told: pb.ServersResponse) -> Known:
         tuple(told.overlay),
         told.state_dir,
         told.version,
+        told.extra_roots,
     )
 
 

@@ -75,7 +75,7 @@ class _Found:
     web: WebAnswer | None = None
 
 
-async def check(known: Known, extra_roots: bytes = b"", *, ask_gateway: bool = True) -> Netcheck:
+async def check(known: Known, *, ask_gateway: bool = True) -> Netcheck:
     """Look at everything at once; takes a few seconds at most, and changes nothing."""
     found = _Found()
     router = gateway.default_gateway(_lines("/proc/net/route"))
@@ -88,7 +88,7 @@ async def check(known: Known, extra_roots: bytes = b"", *, ask_gateway: bool = T
             if url:
                 tasks.start_soon(_check_tcp, kind, url, found)
         if known.management_url:
-            tasks.start_soon(_check_web, known.management_url, extra_roots, found)
+            tasks.start_soon(_check_web, known.management_url, known.extra_roots, found)
     return _summed_up(found, router or "")
 
 

@@ -104,4 +104,5 @@ class DiagnosticsService(DiagnosticsServicer):
             overlay=[str(address.network) for address in report.addresses],
             state_dir=str(self._daemon.files.path),
             version=__version__,
+            extra_roots=self._daemon.extra_roots,
         )

@@ -58,7 +58,7 @@ class WebAnswer:
         if self.status == 200 and self.headers.get("content-type", "").startswith("text/html"):
             return "a page came in place of the server's answer"
         if self.distrust:
-            return f"somebody else's certificate came: {self.distrust}"
+            return f"a certificate came that nobody here trusts ({self.distrust}), unless it is your own: --extra-roots"
         return ""
 
 
