@@ -56,6 +56,26 @@ class RelayTable:
 
 
 @attrs.frozen
+class TurnTable:
+    """The table ``[turn]``: TURN servers that peers are told of, for pairs that no relay of the mesh reaches."""
+
+    urls: tuple[str, ...] = key(
+        default=(),
+        help="As turn:host:port?transport=udp, with tcp, or turns:host:port?transport=tcp; empty for none.",
+    )
+    secret: Secret | None = key(
+        default=None,
+        help="What the TURN servers share with management (coturn's static-auth-secret): each peer is given a user and"
+        " a password that expire.",
+    )
+    lifetime: timedelta = key(
+        default=timedelta(hours=24), help="How long these are good; connected peers are given new ones at half of it."
+    )
+    user: str = key(default="", help="Instead of `turn.secret`: the one user that all peers are given.")
+    password: Secret | None = key(default=None, help="The password of `turn.user`.")
+
+
+@attrs.frozen
 class ServerConfig:
     """Keys of ``meshloom-server`` and of each of its services alone."""
 
@@ -90,6 +110,7 @@ class ServerConfig:
     log_level: str = key(default="info", help="debug, info, warning or error.")
     tls: TLS = attrs.field(factory=TLS)
     relay: RelayTable = attrs.field(factory=RelayTable)
+    turn: TurnTable = attrs.field(factory=TurnTable)
 
     @property
     def url(self) -> str:

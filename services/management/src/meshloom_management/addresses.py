@@ -1,6 +1,8 @@
 """Where peers find the other services; part of what every peer is told."""
 
+import base64
 import hashlib
+import hmac
 import math
 from datetime import datetime, timedelta
 
@@ -51,6 +53,31 @@ def _score(peer: str, url: str, weight: int) -> float:
 
 
 @attrs.frozen
+class TurnCredentials:
+    """The TURN servers that peers may use: with what a shared secret makes, which expires, or as one user.
+
+    Args:
+        urls: ``turn:host:port?transport=udp`` or ``tcp``, ``turns:host:port?transport=tcp``.
+        secret: Shared with the servers; None for *user* and *password*.
+        lifetime: How long what the secret makes is good.
+    """
+
+    urls: tuple[str, ...]
+    secret: str | None = attrs.field(default=None, repr=False)
+    lifetime: timedelta = timedelta(hours=24)
+    user: str = ""
+    password: str = attrs.field(default="", repr=False)
+
+    def for_peer(self, peer: str, now: datetime) -> tuple[str, str]:
+        """User and password of a peer; the expiring ones as draft-uberti-behave-turn-rest-00 section 2.2 says."""
+        if self.secret is None:
+            return self.user, self.password
+        user = f"{int((now + self.lifetime).timestamp())}:{peer}"
+        digest = hmac.digest(self.secret.encode(), user.encode(), "sha1")
+        return user, base64.b64encode(digest).decode()
+
+
+@attrs.frozen
 class ServiceAddresses:
     """Where peers find the other services.
 
@@ -64,3 +91,12 @@ class ServiceAddresses:
     signal_tls: bool = False
     stun: tuple[str, ...] = ()
     relay: RelayCredentials | None = None
+    turn: TurnCredentials | None = None
+
+    @property
+    def renew_every(self) -> float:
+        """Seconds after which connected peers need new credentials: half of the shortest life; infinite for never."""
+        lives = [self.relay.lifetime] if self.relay is not None else []
+        if self.turn is not None and self.turn.secret is not None:
+            lives.append(self.turn.lifetime)
+        return min((life.total_seconds() / 2 for life in lives), default=math.inf)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -21,7 +22,7 @@ from meshloom_front.monitoring import new_registry
 from meshloom_front.relays import checked_relay_url, relay_secrets, relay_url
 from meshloom_front.running import Parts, serve
 from meshloom_management.accounts import Accounts, NewAccounts
-from meshloom_management.addresses import RelayCredentials, ServiceAddresses
+from meshloom_management.addresses import RelayCredentials, ServiceAddresses, TurnCredentials
 from meshloom_management.api.config import ApiConfig, setup_tokens_enabled
 from meshloom_management.container import ManagementContainer
 from meshloom_management.relay_watch import RelayWatch
@@ -32,6 +33,11 @@ _log = logging.getLogger(__name__)
 
 KINDS = ("store", "transport")
 SHORTEST_LIFETIME = timedelta(minutes=1)
+MAX_PORT = 0xFFFF
+TURN_URL = re.compile(
+    r"(?P<scheme>turns?):(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?"
+    r"(\?transport=(?P<transport>udp|tcp))?"
+)
 
 
 async def run(setup: Setup[ServerConfig]) -> None:
@@ -131,6 +137,7 @@ def service_addresses(config: ServerConfig, *, has_relay: bool = False) -> Servi
         signal_tls=urlsplit(signal).scheme == "https",
         stun=config.stun_urls or (f"stun:{host}:{config.stun_port}",),
         relay=_relays(config, has_relay),
+        turn=_turn(config),
     )
 
 
@@ -150,6 +157,38 @@ def _relays(config: ServerConfig, has_relay: bool) -> RelayCredentials | None:
     if table.weights and len(urls) != len(table.urls):
         raise ConfigError("relay.urls: one is given twice, so that relay.weights have no meaning")
     return RelayCredentials(urls, relay_secrets(config)[0], table.token_lifetime, table.weights)
+
+
+def _turn(config: ServerConfig) -> TurnCredentials | None:
+    table = config.turn
+    if not table.urls:
+        return None
+    urls = tuple(_checked_turn_url(url) for url in table.urls)
+    if table.secret is None:
+        if not table.user or table.password is None:
+            raise ConfigError("turn.urls is given without turn.secret, nor turn.user and turn.password: give one")
+        return TurnCredentials(urls, user=table.user, password=table.password.reveal().strip())
+    if table.user or table.password is not None:
+        raise ConfigError("turn.secret and turn.user exclude each other: give one")
+    if table.lifetime < SHORTEST_LIFETIME:
+        raise ConfigError(f"turn.lifetime = {table.lifetime}: must be at least {SHORTEST_LIFETIME}")
+    if not (secret := table.secret.reveal().strip()):
+        raise ConfigError("turn.secret: is empty; write what the TURN servers have, as coturn's static-auth-secret")
+    return TurnCredentials(urls, secret, table.lifetime)
+
+
+def _checked_turn_url(text: str) -> str:
+    """As all clients read it: with its port and transport (RFC 7065)."""
+    match = TURN_URL.fullmatch(text)
+    if match is None or not 0 < int(match["port"] or 1) <= MAX_PORT:
+        raise ConfigError(
+            f"turn.urls: {text!r} is no TURN server; write it like turn:turn.example.net:3478?transport=udp"
+        )
+    tls = match["scheme"] == "turns"
+    transport = match["transport"] or ("tcp" if tls else "udp")
+    if tls and transport == "udp":
+        raise ConfigError(f"turn.urls: {text!r}: TLS is spoken over TCP only; write transport=tcp")
+    return f"{match['scheme']}:{match['host']}:{match['port'] or (5349 if tls else 3478)}?transport={transport}"
 
 
 main = server_commands("meshloom-management", "Accounts, policy, network maps: the control plane.", KINDS, run)

@@ -1,6 +1,5 @@
 """Who is connected, and what each of them must be sent: the newest map, once, when it differs from the last."""
 
-import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -125,7 +124,7 @@ class Updates:
         self._rounds: dict[AccountID, _Round] = {}
         self._wake = anyio.Event()
         self._stopping = False
-        self._renew_every = addresses.relay.lifetime.total_seconds() / 2 if addresses.relay else math.inf
+        self._renew_every = addresses.renew_every
         accounts.listen(self._changed)
 
     def __len__(self) -> int:

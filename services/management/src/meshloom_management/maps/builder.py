@@ -184,4 +184,10 @@ def netbird_config(addresses: ServiceAddresses, peer: PeerID, *, metrics: bool, 
         payload, signature = addresses.relay.token(now)
         message.relay.urls.extend(addresses.relay.urls_for(peer))
         message.relay.tokenPayload, message.relay.tokenSignature = payload, signature
+    if addresses.turn is not None:
+        user, password = addresses.turn.for_peer(peer, now)
+        for uri in addresses.turn.urls:
+            tcp = "transport=udp" not in uri
+            kind = pb.HostConfig.TCP if tcp else pb.HostConfig.UDP
+            message.turns.add(hostConfig=pb.HostConfig(uri=uri, protocol=kind), user=user, password=password)
     return message.SerializeToString()
