@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import anyio
+import anyio.lowlevel
 import pytest
 
 import meshloom_transport_picows
@@ -167,6 +167,33 @@ async def test_netbirds_variables_of_a_relay_are_understood(program, ends):
     async with by("picows") as transport:
         peer = await join(ends, transport, program.address(), 1, "theirs")
         assert peer.events == [Authenticated("rels://relay.example:33080")]
+
+
+async def test_a_flood_to_one_that_does_not_read_costs_bounded_memory_and_holds_up_nobody(program, ends):
+    program.start(MESHLOOM_RELAY_QUEUE="100000")
+    async with by("picows") as transport:
+        flooder, deaf, one, two = [
+            await join(ends, transport, program.address(), number, kept_secret(program)) for number in range(4)
+        ]
+        stream = deaf.connection._websocket.underlying_transport
+        stream.pause_reading()
+        before = resident(program)
+        sent = 0
+        while sent < 60_000:
+            if flooder.send(deaf, bytes(1300)):
+                sent += 1
+            else:
+                await anyio.lowlevel.checkpoint()
+        await meet(one, two)
+        assert not flooder.is_lost
+        assert resident(program) - before < 8 << 20
+        stream.resume_reading()
+        await until(lambda: deaf.packets or deaf.client._early)
+
+
+def resident(program):
+    """Bytes of memory."""
+    return int(Path(f"/proc/{program.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def test_told_to_stop_it_tells_its_peers_and_ends_well(program, ends):

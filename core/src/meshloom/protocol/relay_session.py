@@ -30,7 +30,7 @@ HEALTH_WITHIN = 45.0
 MOST_WATCHED = 10_000
 """Peers that one peer may watch."""
 MOST_BAD = 100
-"""Messages that are none, after which a peer is sent away."""
+"""Messages that are none, or of a kind that is not known, between two health checks; then a peer is sent away."""
 
 
 class State(Enum):
@@ -138,6 +138,7 @@ class RelaySession:
         match decoded:
             case HealthCheck():
                 self._until = now + HEALTH_WITHIN
+                self.bad = 0
             case Close():
                 self._lose("closed by the peer")
             case PeerList(Kind.SUBSCRIBE, peers):

@@ -4,7 +4,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
-from meshloom.log import ENDPOINT, PEER
+from meshloom.log import PEER
 from meshloom.protocol.relay import HEAD_SIZE, Kind, RelayPeerID, encode_lists, id_text, packet_head
 from meshloom.protocol.relay_session import (
     PeerArrived,
@@ -146,8 +146,10 @@ class RelayPeer(Receiver):
                 case PeerArrived(peer):
                     self._head = packet_head(peer)
                     self._traffic.peers += 1
-                    about = {PEER: id_text(peer), ENDPOINT: self._connection.remote}
-                    _log.info("peer connected by %s: %s", self._connection.transport, self.name, extra=about)
+                    _log.info(
+                        "peer connected by %s: %s", self._connection.transport, self.name, extra={PEER: self.name}
+                    )
+                    _log.debug("%s is at %s:%d", self.name, *self._connection.remote, extra={PEER: self.name})
                     relay.arrived(self, peer)
                 case Watched(peers, new):
                     relay.where.watch(self, new)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import anyio
 from prometheus_client import CollectorRegistry
 
+from meshloom.log import PEER
 from meshloom.protocol.relay import Kind, RelayPeerID, check_token, packet_head, secret_key
 from meshloom.protocol.relay_session import RelaySession, Whereabouts
 from meshloom.transport import Connection, Receiver
@@ -112,7 +113,8 @@ class Relay:
             return
         peer.is_ended = True
         self.counts.ended[reason] += 1
-        _log.info("peer gone (%s): %s", reason, peer.name)
+        level = logging.DEBUG if peer.session.peer is None else logging.INFO  # addresses of strangers fill no log
+        _log.log(level, "peer gone (%s): %s", reason, peer.name, extra={PEER: peer.name})
         self._forget(peer)
 
     def lost(self, peer: RelayPeer) -> None:
