@@ -49,7 +49,8 @@ def test_a_pair_that_needs_a_relay_where_there_is_none_is_told_so(internet, agen
     server.set_up()
     key = server.setup_key()
     one = agent("one", server.url, key, NAT.SYMMETRIC)
-    agent("two", server.url, key, NAT.SYMMETRIC)
+    two = agent("two", server.url, key, NAT.SYMMETRIC)
+    assert not one.ping(two.address, timeout=2)
     one.wait_for("two", lambda peer: "a relay is needed" in peer.get("reason", ""), 30, "is said to need a relay")
 
 
