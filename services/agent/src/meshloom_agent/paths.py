@@ -55,7 +55,7 @@ class Paths:
             changed=self._links_changed,
         )
         self.turn = TurnClient(self._turn_received, self._turn_changed, extra_roots)
-        self._turned: dict[PublicKey, tuple[ThroughTurn, Carrier]] = {}
+        self._turned: dict[ThroughTurn, tuple[PublicKey, Carrier]] = {}
         self._send, self._apply, self._relays_changed = send, apply, relays_changed
         self._tunnel: Tunnel | None = None
         self._doorbell: Doorbell | None = None
@@ -86,6 +86,7 @@ class Paths:
     def network_changed(self) -> None:
         """Addresses of this host are others: connections may be dead without a word."""
         self.links.renew()
+        self.turn.renew()
 
     # -- after every call of the mesh --------------------------------------------------------------------------
 
@@ -96,6 +97,7 @@ class Paths:
             self._links_news = False
             self.links.settle()
             self._settle_relayed()
+            self._settle_turned()
             self.turn.need(mesh.needs_turn)
             self._relays_changed()
         if self._tunnel is not None:
@@ -206,24 +208,34 @@ class Paths:
 
     # -- TURN --------------------------------------------------------------------------------------------------
 
+    def _settle_turned(self) -> None:
+        """Each way through a TURN server is open from when its pair is chosen: the peer's handshake may come first.
+
+        One that is not used any more stays as long as its address: what still comes by it is WireGuard's to have.
+        """
+        if self._tunnel is None:
+            return
+        for peer, way in self.mesh.turned.items():
+            self._turned_path(peer, way)
+        for way, (peer, carrier) in list(self._turned.items()):
+            if way.via not in self.turn.allocations or peer not in self.mesh.peers:
+                del self._turned[way]
+                carrier.close()
+
     def _turned_path(self, peer: PublicKey, way: ThroughTurn) -> Carrier:
-        known = self._turned.get(peer)
-        if known is not None and known[0] == way:
-            return known[1]
-        if known is not None:
-            known[1].close()
-        carrier = self._running.carry(lambda packet: self.turn.send(bytes(packet), way.remote, way.via))
-        self._turned[peer] = way, carrier
-        return carrier
+        known = self._turned.get(way)
+        if known is None:
+            carrier = self._running.carry(lambda packet: self.turn.send(packet, way.remote, way.via))
+            known = self._turned[way] = peer, carrier
+        return known[1]
 
     def _turn_received(self, data: bytes, source: Address, via: Address) -> None:
         if is_stun(data):
             self.mesh.receive_datagram(data, source, anyio.current_time(), via)
             self.flush()
-            return
-        for peer, (way, carrier) in self._turned.items():
-            if way == ThroughTurn(via, source):
-                carrier.deliver(data, self.mesh.direct_address(peer))
+        elif (known := self._turned.get(ThroughTurn(via, source))) is not None:
+            peer, carrier = known
+            carrier.deliver(data, self.mesh.direct_address(peer))
 
     def _turn_changed(self) -> None:
         self.mesh.set_allocations(self.turn.allocations, anyio.current_time())

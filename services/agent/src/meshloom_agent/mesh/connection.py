@@ -20,11 +20,10 @@ from meshloom_agent.mesh.offers import OfferTimer
 from meshloom_agent.mesh.options import MeshOptions
 from meshloom_agent.mesh.path import Health, PathChoice, ThroughTurn, Way
 from meshloom_agent.mesh.relay import HomeRelay, RelayChoice, RelayUse
-from meshloom_agent.mesh.status import ConnectionState, PathStatus, direct_status
+from meshloom_agent.mesh.status import NO_DIRECT_PATH, ConnectionState, PathStatus, connecting_status, direct_status
 
 LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 EARLY_CANDIDATES = 32
-NO_DIRECT_PATH = "no direct path"
 
 HEALTH = {AgentState.CONNECTED: Health.WORKS, AgentState.DISCONNECTED: Health.DOUBTFUL}
 
@@ -116,11 +115,18 @@ class PeerConnection:
         pair = self._pair
         return pair.remote.address if pair is not None and pair.via is None else None
 
+    @property
+    def through(self) -> ThroughTurn | None:
+        """The path in use where it leads through a relay of ours on a TURN server."""
+        pair = self._pair
+        return ThroughTurn(pair.via.address, pair.remote.address) if pair is not None and pair.via is not None else None
+
     def set_local(self, candidates: list[Candidate], listen_port: int, now: float, *, moved: bool) -> None:
         """Our candidates as they are now; *moved* where addresses of interfaces came or went."""
         self._local, self._introduction.listen_port = candidates, listen_port
         if self._agent is not None:
             self._agent.set_local(candidates, now)
+            self._follow(now)
         if moved and self._remote_session is not None:
             self._path.forget_failures(now)
             self._restart(now)
@@ -224,13 +230,10 @@ class PeerConnection:
         """For people."""
         relay = self._relay.url
         if self._way is Way.NONE:
-            more = f"the relay {relay}: {self._relay.reason or 'not open yet'}" if relay else "a relay is needed"
-            reason = f"{self.reason}: {more}" if self.reason == NO_DIRECT_PATH or relay else self.reason
-            return PathStatus(ConnectionState.CONNECTING, self._since, reason, relay=relay)
-        connected = ConnectionState.CONNECTED
+            return connecting_status(self._since, self.reason, relay, self._relay.reason)
         if self._way is Way.RELAYED:
-            return PathStatus(connected, self._since, self.reason, is_relayed=True, relay=relay)
-        return direct_status(connected, self._since, self._pair, relay)
+            return PathStatus(ConnectionState.CONNECTED, self._since, self.reason, is_relayed=True, relay=relay)
+        return direct_status(ConnectionState.CONNECTED, self._since, self._pair, relay)
 
     # -- offers ------------------------------------------------------------------------------------------------
 
@@ -387,10 +390,7 @@ class PeerConnection:
             self._learn_until = now + self._options.learn_endpoint
 
     def _target(self) -> Endpoint | None:
-        pair = self._pair
-        if pair is not None and pair.via is not None:
-            return ThroughTurn(pair.via.address, pair.remote.address)
-        return Way.RELAYED if self._way is Way.RELAYED else self.direct_address
+        return Way.RELAYED if self._way is Way.RELAYED else self.through or self.direct_address
 
     @property
     def _pair(self) -> Pair | None:

@@ -13,6 +13,7 @@ from meshloom_agent.mesh.connection import Endpoint, PeerConnection
 from meshloom_agent.mesh.lazy import Activity, Asleep, Sleepers, can_sleep
 from meshloom_agent.mesh.local import LocalCandidates
 from meshloom_agent.mesh.options import MeshOptions
+from meshloom_agent.mesh.path import ThroughTurn
 from meshloom_agent.mesh.registry import Registry
 from meshloom_agent.mesh.relay import HomeRelay, RelayUse
 from meshloom_agent.mesh.status import ConnectionState, PathStatus
@@ -51,7 +52,9 @@ class Mesh:
         self.relays: dict[PublicKey, RelayUse] = {}
         """The relayed paths that shall be open; whether they are is told by ``relay_opened`` and ``relay_lost``."""
         self.relays_changed = False
-        """Also where a connection begins, and where a path began or ceased to be a direct one."""
+        """Also where a connection begins, and where a path began or ceased to be a direct or a turned one."""
+        self.turned: dict[PublicKey, ThroughTurn] = {}
+        """The peers whose packets go through a relayed address of ours on a TURN server."""
         self._direct: dict[PublicKey, Address] = {}
         self._mtus: dict[PublicKey, int | None] = {}
         self._home: HomeRelay | None = None
@@ -298,6 +301,7 @@ class Mesh:
     def _end(self, key: PublicKey) -> None:
         self._connections.remove(key)
         self._direct.pop(key, None)
+        self.relays_changed |= self.turned.pop(key, None) is not None
         self._mtus.pop(key, None)
         self.relays_changed |= self.relays.pop(key, None) is not None
 
@@ -324,6 +328,13 @@ class Mesh:
                 del self._direct[key]
             else:
                 self._direct[key] = direct
+        through = connection.through
+        if through != self.turned.get(key):
+            self.relays_changed = True
+            if through is None:
+                del self.turned[key]
+            else:
+                self.turned[key] = through
         self._connections.plan(connection)
 
     def _set_endpoint(self, key: PublicKey, connection: PeerConnection) -> None:

@@ -7,6 +7,8 @@ import attrs
 from meshloom.protocol.ice import Pair
 from meshloom.protocol.stun import Address
 
+NO_DIRECT_PATH = "no direct path"
+
 
 class ConnectionState(StrEnum):
     """As shown to people, in the words that they know."""
@@ -39,6 +41,13 @@ class PathStatus:
     latency: float = 0.0
     is_relayed: bool = False
     relay: str = ""
+
+
+def connecting_status(since: float, reason: str, relay: str, relay_reason: str) -> PathStatus:
+    """Of a peer that cannot be reached, with why the direct path and why the relay does not serve."""
+    more = f"the relay {relay}: {relay_reason or 'not open yet'}" if relay else "a relay is needed"
+    text = f"{reason}: {more}" if reason == NO_DIRECT_PATH or relay else reason
+    return PathStatus(ConnectionState.CONNECTING, since, text, relay=relay)
 
 
 def direct_status(state: str, since: float, pair: Pair | None, relay: str) -> PathStatus:
