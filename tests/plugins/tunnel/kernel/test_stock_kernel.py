@@ -17,12 +17,12 @@ CANNOT = 77
 INSIDE = """
 /run/modprobe wireguard && /run/modprobe tun
 export MESHLOOM_PATIENCE=10
-exec {python} -m pytest -p no:cacheprovider -q -rs --color=no --timeout 400 --meshloom-tunnel kernel \
+exec {python} -m pytest -p no:cacheprovider -q -rs --color=no --timeout 300 --meshloom-tunnel kernel \
     --pyargs meshloom.testing.contracts.test_tunnel tests/plugins/tunnel/kernel/test_agents.py
 """
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_contract_is_kept_and_agents_reach_each_other():
     if os.environ.get("MESHLOOM_KERNEL_VM") != "1":
         pytest.skip("some minutes with an emulated processor: run it with make kernel")
