@@ -130,13 +130,11 @@ class Carrier(ABC):
     endpoint: Address
 
     @abstractmethod
-    def deliver(self, packet: bytes | bytearray | memoryview, source: Address | None = None) -> None:
+    def deliver(self, packet: bytes | bytearray | memoryview) -> None:
         """Hand WireGuard a packet of the peer, without waiting; what it has no room for is lost.
 
-        Args:
-            packet: A whole datagram of WireGuard's.
-            source: The peer's endpoint where it is another one by now: WireGuard follows the source of what it
-                receives, and must not return to this path.
+        WireGuard follows the source of what it receives: it sends this way from then on, until a packet of the peer
+        comes from elsewhere or :meth:`Tunnel.set_endpoints` says otherwise.
         """
 
     @abstractmethod
@@ -175,6 +173,16 @@ class Tunnel(ABC):
 
         Raises:
             TunnelError: The device refuses (port taken, no permission, device gone); what was applied before stays.
+        """
+
+    @abstractmethod
+    async def set_endpoints(self, endpoints: Mapping[PublicKey, Address]) -> None:
+        """Send to these from now on, whatever WireGuard has learned since the state was applied.
+
+        Peers that the last state does not have are left out.
+
+        Raises:
+            TunnelError: The device is gone.
         """
 
     def carry(self, send: Callable[[memoryview], object], prefix: bytes = b"") -> Carrier:

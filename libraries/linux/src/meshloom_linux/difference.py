@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from meshloom.model.keys import PublicKey
-from meshloom.tunnel import TunnelPeer
+from meshloom.tunnel import Address, TunnelPeer
 
 
 @attrs.frozen
@@ -48,3 +48,12 @@ def peer_changes(old: Mapping[PublicKey, TunnelPeer], new: Mapping[PublicKey, Tu
                 rest=(peer.persistent_keepalive, peer.preshared_key)
                 != (before.persistent_keepalive, before.preshared_key),
             )
+
+
+def endpoint_changes(
+    peers: Mapping[PublicKey, TunnelPeer], endpoints: Mapping[PublicKey, Address]
+) -> Iterator[PeerChange]:
+    """Endpoints alone, of peers that the device has."""
+    for key, endpoint in endpoints.items():
+        if (peer := peers.get(key)) is not None:
+            yield PeerChange(key, attrs.evolve(peer, endpoint=endpoint), endpoint=True)

@@ -1,18 +1,14 @@
 """A path that the agent carries itself, for a WireGuard outside this process: one loopback socket a peer.
 
 WireGuard is told the socket's address as the peer's endpoint. What it sends there is read in bursts, straight behind
-the header that the packet travels with; what the other side sent is written back from there. A packet that still comes
-this way when the peer's endpoint is already another one is written by a raw socket as if it came from that endpoint:
-WireGuard follows the source of what it receives, and would else return to the way that was just left.
+the header that the packet travels with; what the other side sent is written back from there.
 """
 
 import asyncio
 import contextlib
 import logging
 import socket
-import struct
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from meshloom.errors import TunnelError
 from meshloom.tunnel import Address, Carrier
@@ -25,8 +21,7 @@ BURST = 64
 """Packets that are read at once, before anything else has its turn."""
 BUFFER = 4 << 20
 SO_RCVBUFFORCE, SO_SNDBUFFORCE = 33, 32
-HOST_4, HOST_6 = "127.0.0.1", "::1"
-UDP, HEADER_4, HEADER_6 = struct.Struct("!HHHH"), struct.Struct("!BBHHHBBH4s4s"), struct.Struct("!IHBB16s16s")
+HOST = "127.0.0.1"
 
 
 class LoopbackCarrier(Carrier):
@@ -41,7 +36,7 @@ class LoopbackCarrier(Carrier):
         made = self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         made.setblocking(False)
         size_buffers(made, BUFFER)
-        made.bind((HOST_4, 0))
+        made.bind((HOST, 0))
         self.endpoint: Address = made.getsockname()
         self.follow(loopback.port)
         asyncio.get_running_loop().add_reader(made, self._read)
@@ -49,13 +44,10 @@ class LoopbackCarrier(Carrier):
     def follow(self, port: int) -> None:
         """WireGuard's port is another one now; nobody else is heard."""
         if port:
-            self._socket.connect((HOST_4, port))
+            self._socket.connect((HOST, port))
 
-    def deliver(self, packet: bytes | bytearray | memoryview, source: Address | None = None) -> None:
+    def deliver(self, packet: bytes | bytearray | memoryview) -> None:
         """Hand WireGuard a packet of the peer."""
-        if source is not None:
-            self._loopback.forge(packet, source)
-            return
         with contextlib.suppress(OSError):  # no room, or WireGuard is being restarted: lost, as datagrams are
             self._socket.send(packet)
 
@@ -84,7 +76,6 @@ class Loopback:
     def __init__(self) -> None:
         self.port = 0
         self._carriers: set[LoopbackCarrier] = set()
-        self._raw: dict[int, socket.socket] = {}
 
     def carry(self, send: Callable[[memoryview], object], prefix: bytes = b"") -> LoopbackCarrier:
         """A new path; see :meth:`meshloom.tunnel.Tunnel.carry`."""
@@ -105,53 +96,10 @@ class Loopback:
         """It is closed."""
         self._carriers.discard(carrier)
 
-    def forge(self, packet: bytes | bytearray | memoryview, source: Address) -> None:
-        """Hand WireGuard a packet as if it came from *source*; lost where that cannot be."""
-        address = ip_address(source[0])
-        data = datagram(packet, address, source[1], self.port)
-        try:
-            self._raw_socket(address.version).sendto(data, (HOST_4 if address.version == 4 else HOST_6, 0))
-        except OSError as error:
-            _log.debug("a relayed packet was not delivered: %s", error)
-
     def close(self) -> None:
         """Close all."""
         for carrier in list(self._carriers):
             carrier.close()
-        for made in self._raw.values():
-            made.close()
-        self._raw.clear()
-
-    def _raw_socket(self, version: int) -> socket.socket:
-        made = self._raw.get(version)
-        if made is None:
-            family = socket.AF_INET if version == 4 else socket.AF_INET6
-            made = self._raw[version] = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
-            made.setblocking(False)
-            size_buffers(made, BUFFER)
-        return made
-
-
-def datagram(
-    packet: bytes | bytearray | memoryview, source: IPv4Address | IPv6Address, source_port: int, port: int
-) -> bytes:
-    """A UDP datagram with its IP header (RFC 791, RFC 8200) to *port* of this host itself."""
-    length = UDP.size + len(packet)
-    if isinstance(source, IPv4Address):
-        # No UDP checksum (RFC 768): it never leaves this host. The IP header's length and checksum the kernel fills in.
-        ip = HEADER_4.pack(0x45, 0, 0, 0, 0, 64, socket.IPPROTO_UDP, 0, source.packed, IPv4Address(HOST_4).packed)
-        return b"".join((ip, UDP.pack(source_port, port, length, 0), packet))
-    here = IPv6Address(HOST_6).packed
-    plain = UDP.pack(source_port, port, length, 0)
-    pseudo = b"".join((source.packed, here, struct.pack("!IxxxB", length, socket.IPPROTO_UDP), plain, packet))
-    ip = HEADER_6.pack(6 << 28, length, socket.IPPROTO_UDP, 64, source.packed, here)
-    return b"".join((ip, UDP.pack(source_port, port, length, checksum(pseudo) or 0xFFFF), packet))
-
-
-def checksum(data: bytes) -> int:
-    """The internet checksum (RFC 1071)."""
-    words = int.from_bytes(data + bytes(len(data) % 2))
-    return 0xFFFF - (words % 0xFFFF or 0xFFFF) if any(data) else 0xFFFF
 
 
 def size_buffers(made: socket.socket, size: int) -> int:

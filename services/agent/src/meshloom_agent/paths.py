@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
@@ -21,6 +22,8 @@ from meshloom_agent.turn import TurnClient
 _log = logging.getLogger(__name__)
 
 KEEPALIVE = timedelta(seconds=25)
+LATE = 0.05
+"""Seconds in which packets that come by a path that was left are gathered."""
 WIRES = {"picows": "ws", "websocket": "ws"}
 """What people call the wire of a transport, where that is not its name."""
 
@@ -62,13 +65,15 @@ class Paths:
         self._token = b""
         self._links_news = False
         self._relayed: dict[RelayPeerID, RelayedPath] = {}
+        self._late: set[PublicKey] = set()
+        self._led_astray = anyio.Event()
         self._timer = anyio.Event()
         self._made: dict[PublicKey, tuple[RemotePeer, Endpoint | Asleep | None, int, int | None, TunnelPeer]] = {}
 
     def start(self, tunnel: Tunnel, tasks: TaskGroup) -> None:
         """From now on there is a tunnel; the tasks end with their group."""
         self._tunnel = tunnel
-        for task in (self._run_timers, self._read_port, self.links.run, self.turn.run):
+        for task in (self._run_timers, self._read_port, self._lead_back, self.links.run, self.turn.run):
             tasks.start_soon(task)
 
     def close(self) -> None:
@@ -188,14 +193,39 @@ class Paths:
             url = self.plan.link_of(peer)
             session = self.links.session(url)
             path.connection = session.connection if session is not None else None
-            was_direct, path.redirect = path.redirect is not None, mesh.direct_address(peer)
-            if was_direct and path.redirect is None and url is not None:
+            was_direct, is_direct = path.late is not None, mesh.direct_address(peer) is not None
+            path.late = partial(self._came_late, peer) if is_direct else None
+            if was_direct and not is_direct and url is not None:
                 self.links.suspect(url)
             if path.too_long and url is not None:
                 path.too_long = False
                 self.links.avoid_transport(url)
         for id in self._relayed.keys() - wanted:
             self._relayed.pop(id).close()
+
+    def _came_late(self, peer: PublicKey) -> None:
+        """A packet came by a path that was left: WireGuard followed it, and has to be led back."""
+        self._late.add(peer)
+        self._led_astray.set()
+
+    async def _lead_back(self) -> None:
+        while True:
+            await self._led_astray.wait()
+            await anyio.sleep(LATE)
+            self._led_astray = anyio.Event()
+            late, self._late = self._late, set()
+            direct = {peer: address for peer in late if (address := self.mesh.direct_address(peer)) is not None}
+            if direct:
+                await self._running.set_endpoints(direct)
+            # What was decided meanwhile may have been applied before that, and has the last word.
+            other = {
+                peer: address
+                for peer, old in direct.items()
+                if peer in self.mesh.endpoints
+                and (address := self._address(peer, self.mesh.endpoints[peer])) not in (None, old)
+            }
+            if other:
+                await self._running.set_endpoints(other)
 
     def _links_changed(self) -> None:
         self._links_news = True
@@ -235,7 +265,9 @@ class Paths:
             self.flush()
         elif (known := self._turned.get(ThroughTurn(via, source))) is not None:
             peer, carrier = known
-            carrier.deliver(data, self.mesh.direct_address(peer))
+            carrier.deliver(data)
+            if self.mesh.direct_address(peer) is not None:
+                self._came_late(peer)
 
     def _turn_changed(self) -> None:
         self.mesh.set_allocations(self.turn.allocations, anyio.current_time())

@@ -45,6 +45,19 @@ class TunnelPathsContract:
             here.close()
             here.close()
 
+    async def test_a_device_that_followed_a_late_packet_is_led_back(self, pair: Callable[[], Any]) -> None:
+        async with pair() as both:
+            await both.meet()
+            direct = (await both.two.stats()).endpoint
+            here, there = self._carried(both, [])
+            await both.one.change_peer(endpoint=here.endpoint)
+            before = await both.two.stats()
+            both.one.send(1000)
+            await until(lambda: both.two.has_received(1000, before))
+            assert (await both.two.stats()).endpoint == there.endpoint
+            await both.two.tunnel.set_endpoints({both.two.other: direct})
+            assert (await both.two.stats()).endpoint == direct
+
     async def test_a_packet_for_a_peer_without_a_path_rings(self, pair: Callable[[], Any]) -> None:
         async with pair() as both:
             rung: list[int] = []

@@ -314,6 +314,12 @@ class MemoryTunnel(Tunnel):
         self._network.configure(self.device.interface, state)
         self.applied.append(state)
 
+    async def set_endpoints(self, endpoints: Mapping[PublicKey, Address]) -> None:
+        """As the contract says."""
+        for key, endpoint in endpoints.items():
+            if (peer := self.device.peers.get(key)) is not None:
+                peer.endpoint = endpoint
+
     async def observed(self) -> Mapping[PublicKey, PeerStats]:
         """What the device says of its peers."""
         self._check()

@@ -10,6 +10,7 @@ import anyio.lowlevel
 from meshloom.errors import TunnelError
 from meshloom.model.keys import PublicKey
 from meshloom.tunnel import (
+    Address,
     Carrier,
     Doorbell,
     PeerStats,
@@ -20,7 +21,7 @@ from meshloom.tunnel import (
     TunnelState,
 )
 from meshloom_linux.beside import BesidePort
-from meshloom_linux.difference import PeerChange, peer_changes
+from meshloom_linux.difference import PeerChange, endpoint_changes, peer_changes
 from meshloom_linux.links import Link, add_link, configure_link, find_link, raise_link, remove_link, wait_gone
 from meshloom_linux.lock import only_one
 from meshloom_linux.peer_routes import PeerRoutes
@@ -94,6 +95,12 @@ class KernelTunnel(Tunnel):
             await anyio.lowlevel.checkpoint()
         await self._routes.apply(state.peers)
         self._applied = state
+
+    async def set_endpoints(self, endpoints: Mapping[PublicKey, Address]) -> None:
+        """Tell the kernel."""
+        if self._applied is not None:
+            for message in set_peers(self._interface, endpoint_changes(self._applied.peers, endpoints)):
+                await self._tell(message, "endpoints")
 
     def carry(self, send: Callable[[memoryview], object], prefix: bytes = b"") -> Carrier:
         """A loopback socket that WireGuard takes for the peer."""

@@ -8,6 +8,7 @@ import anyio
 from meshloom.errors import TunnelError
 from meshloom.model.keys import PublicKey
 from meshloom.tunnel import (
+    Address,
     Carrier,
     Doorbell,
     PeerStats,
@@ -18,7 +19,7 @@ from meshloom.tunnel import (
     TunnelState,
 )
 from meshloom_linux.beside import BesidePort
-from meshloom_linux.difference import PeerChange, peer_changes
+from meshloom_linux.difference import PeerChange, endpoint_changes, peer_changes
 from meshloom_linux.links import configure_link, find_link, raise_link
 from meshloom_linux.lock import only_one
 from meshloom_linux.peer_routes import PeerRoutes
@@ -68,6 +69,12 @@ class WireguardGoTunnel(Tunnel):
             )
         await self._routes.apply(state.peers)
         self._applied = state
+
+    async def set_endpoints(self, endpoints: Mapping[PublicKey, Address]) -> None:
+        """Tell the program."""
+        changes = list(endpoint_changes(self._applied.peers if self._applied else {}, endpoints))
+        if changes:
+            await self._set(set_command(changes, None, None, None), "endpoints")
 
     def carry(self, send: Callable[[memoryview], object], prefix: bytes = b"") -> Carrier:
         """A loopback socket that WireGuard takes for the peer."""

@@ -1,5 +1,7 @@
 """One peer's packets through a relay, both ways; what happens here happens for every packet."""
 
+from collections.abc import Callable
+
 from meshloom.protocol.relay import RelayPeerID, packet_head
 from meshloom.transport import Connection
 from meshloom.tunnel import Address, Carrier, Tunnel
@@ -10,13 +12,12 @@ class RelayedPath:
 
     Attributes:
         connection: None while no relay reaches the peer; its packets are lost then.
-        redirect: The peer's address while the direct path is in use: what still comes this way is WireGuard's to have,
-            but must not make it send this way again.
+        late: Called for each packet that still comes this way while the direct path is in use; None otherwise.
     """
 
     def __init__(self, tunnel: Tunnel, peer: RelayPeerID) -> None:
         self.connection: Connection | None = None
-        self.redirect: Address | None = None
+        self.late: Callable[[], None] | None = None
         self.too_long = False
         """Whether a packet was longer than the connection carries."""
         self._tunnel, self._head = tunnel, packet_head(peer)
@@ -29,7 +30,9 @@ class RelayedPath:
 
     def deliver(self, payload: bytes | memoryview) -> None:
         """A packet of the peer."""
-        (self._carrier or self._opened()).deliver(payload, self.redirect)
+        (self._carrier or self._opened()).deliver(payload)
+        if self.late is not None:
+            self.late()
 
     def send(self, message: memoryview) -> None:
         """A packet for the peer, its head in front."""
