@@ -221,8 +221,8 @@ class Paths:
             other = {
                 peer: address
                 for peer, old in direct.items()
-                if peer in self.mesh.endpoints
-                and (address := self._address(peer, self.mesh.endpoints[peer])) not in (None, old)
+                if self.mesh.direct_address(peer) != old
+                and (address := self._address(peer, self.mesh.endpoints.get(peer))) is not None
             }
             if other:
                 await self._running.set_endpoints(other)
