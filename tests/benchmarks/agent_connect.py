@@ -78,8 +78,8 @@ def machine(net, name, nat):
     return host
 
 
-def once(net, server, key, number, nat):
-    """Seconds from ``up`` to the first answer, and until direct."""
+def once(net, server, key, number, nat, *, direct=True):
+    """Seconds from ``up`` to the first answer, and until *direct* where that is waited for."""
     there = AgentProgram(machine(net, f"there{number}", nat), net.folder / f"there{number}")
     here = AgentProgram(machine(net, f"here{number}", nat), net.folder / f"here{number}")
     for agent in (there, here):
@@ -92,7 +92,7 @@ def once(net, server, key, number, nat):
         flags = ("--management-url", server.url, "--setup-key", key, "--hostname", here.host.name)
         command = [Path(sys.executable).parent / "meshloom", "up", *flags, "--daemon-addr", f"unix://{here.socket}"]
         up = subprocess.Popen(here.host.command(*command), stdout=subprocess.DEVNULL)
-        direct = direct_since(here)
+        since = direct_since(here) if direct else float("nan")
         first = answered()
         up.wait()
     for agent in (here, there):
@@ -100,7 +100,7 @@ def once(net, server, key, number, nat):
         agent.program.wait()
     for peer in server.api("GET", "/api/peers")[1]:
         server.api("DELETE", f"/api/peers/{peer['id']}")
-    return first - started, direct - started
+    return first - started, since - started
 
 
 def rows():
