@@ -32,10 +32,10 @@ class Box:
             raise ProtocolError("the public key is unusable") from error
         self._entropy = entropy
 
-    def seal(self, plain: bytes) -> bytes:
-        """The sealed message; a fresh nonce each time."""
+    def seal(self, plain: bytes, head: bytes = b"") -> bytes:
+        """The sealed message after *head*, which stays readable; a fresh nonce each time."""
         nonce = self._entropy(NONCE)
-        return nonce + crypto_box_easy_afternm(plain, nonce, self._shared)
+        return b"".join((head, nonce, crypto_box_easy_afternm(plain, nonce, self._shared)))
 
     def open(self, sealed: bytes) -> bytes:
         """The plain message.

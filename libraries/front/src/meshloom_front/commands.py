@@ -18,6 +18,7 @@ from meshloom.inventory import check_config, describe_offers, offers
 from meshloom.plugins import Plugins
 from meshloom.service import Setup, read_setup
 from meshloom_front.config import ServerConfig
+from meshloom_front.memory import keep_freed_memory
 
 Run = Callable[[Setup[ServerConfig]], Awaitable[None]]
 
@@ -125,6 +126,7 @@ def start(setup: Callable[[], Setup[ServerConfig]], run: Run) -> None:
     try:
         made = setup()
         _log_from(made.config.log_level)
+        keep_freed_memory()
         anyio.run(run, made, **with_uvloop)
     except BaseExceptionGroup as group:
         known, other = group.split((MeshError, OSError))

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, Message
 
 from meshloom.errors import ProtocolError
 from meshloom.model.keys import PrivateKey, PublicKey
-from meshloom.protocol.seal import Box
+from meshloom.protocol.seal import OVERHEAD, Box
 from meshloom.rpc import management_pb2 as pb
 from meshloom_management.accounts import Accounts
 from meshloom_management.errors import PermissionDenied
@@ -177,8 +177,7 @@ class ManagementService:
 
     def _sealed(self, box: Box, plain: bytes) -> bytes:
         """An ``EncryptedMessage``; joined, as protobuf takes longer over a large one than sealing does."""
-        body = box.seal(plain)
-        return b"".join((self._sender, varint(len(body)), body))
+        return box.seal(plain, self._sender + varint(len(plain) + OVERHEAD))
 
 
 def _guarded(handler: Callable[[bytes, Context], Awaitable[bytes]]) -> Callable[[bytes, Context], Awaitable[bytes]]:

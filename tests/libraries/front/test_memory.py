@@ -1,0 +1,28 @@
+"""Memory that large messages need is not fetched from the kernel each time."""
+
+import subprocess
+import sys
+
+PROGRAM = """
+import resource, sys
+from meshloom_front.memory import keep_freed_memory
+if "keep" in sys.argv:
+    assert keep_freed_memory()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def work(times):
+    for _ in range(times):
+        one = bytes(650_000); two = one + b"x"; three = two + b"x"
+work(20)
+before = faults()
+work(100)
+print(faults() - before)
+"""
+
+
+def faults_of(*arguments):
+    return int(subprocess.run([sys.executable, "-c", PROGRAM, *arguments], stdout=subprocess.PIPE, check=True).stdout)
+
+
+def test_pages_are_mapped_once():
+    assert faults_of("keep") < 100 < faults_of()
