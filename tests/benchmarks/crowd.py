@@ -36,13 +36,15 @@ class Channel:
 class Peer:
     """One machine."""
 
-    def __init__(self, channel, number, server_key):
+    def __init__(self, channel, number, server_key, *, full=False):
         self.key = PrivateKey.of(os.urandom(32))
         self.box = Box(self.key, server_key, os.urandom)
         self.channel, self.number = channel, number
         self.updates, self.bytes, self.newest = 0, 0, b""
         self.arrived = asyncio.Event()
-        self.meta = pb.PeerSystemMeta(hostname=f"node{number}", netbirdVersion="0.77.1", capabilities=[1])
+        capabilities = [1, 2] if full else [1]
+        self.ssh_key = b"ssh-ed25519 " + self.key.public.text.encode() + b"A" * 24 if full else b""
+        self.meta = pb.PeerSystemMeta(hostname=f"node{number}", netbirdVersion="0.77.1", capabilities=capabilities)
 
     def seal(self, message):
         body = self.box.seal(message.SerializeToString())
@@ -52,6 +54,7 @@ class Peer:
         await self.channel.server_key(b"")
         request = pb.LoginRequest(setupKey=setup_key, meta=self.meta)
         request.peerKeys.wgPubKey = self.key.public.text.encode()
+        request.peerKeys.sshPubKey = self.ssh_key
         await self.channel.login(self.seal(request))
 
     async def listen(self):
@@ -73,10 +76,11 @@ class Crowd:
 
     Args:
         connections: How many TCP connections they share; None gives each its own, as machines have.
+        full: Each with an IPv6 address and an SSH key, which more than doubles the maps.
     """
 
-    def __init__(self, server, connections=None):
-        self._server, self._most = server, connections
+    def __init__(self, server, connections=None, *, full=False):
+        self._server, self._most, self._full = server, connections, full
         self._channels, self._tasks = [], []
         self._limit = asyncio.Semaphore(AT_ONCE)
         self._server_key = None
@@ -100,7 +104,8 @@ class Crowd:
         async with self._limit:
             if self._most is None or len(self._channels) < self._most:
                 self._channels.append(Channel(self._server.port))
-            peer = Peer(self._channels[len(self.peers) % len(self._channels)], len(self.peers), self._server_key)
+            channel = self._channels[len(self.peers) % len(self._channels)]
+            peer = Peer(channel, len(self.peers), self._server_key, full=self._full)
             self.peers.append(peer)
             await peer.enrol(key or self._server.key)
             self._tasks.append(asyncio.ensure_future(peer.listen()))

@@ -5,7 +5,7 @@ import asyncio
 from crowd import Crowd, run
 from server import running_server
 
-SIZES = (100, 300, 1000, 5000)
+SIZES = (300, 1000, 5000)
 TOGETHER = 50
 """Peers of a group; each sees those of its own group only. If all saw all, one change for 5 000 would be 7 GB."""
 CONNECTIONS = 250
