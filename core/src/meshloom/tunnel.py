@@ -45,11 +45,15 @@ class TunnelCapabilities:
 
     Args:
         kernel: The device is the kernel's own.
+        carries: It has ``Tunnel.carry``: peers can be reached through relays.
+        rings: It has ``Tunnel.doorbell``: peers can sleep until there is traffic.
         ipv6_underlay: The shared port also sends and receives over IPv6.
     """
 
     kernel: bool
     ipv6_underlay: bool
+    carries: bool = False
+    rings: bool = False
 
 
 @attrs.frozen
@@ -185,7 +189,7 @@ class Tunnel(ABC):
             TunnelError: The device is gone.
         """
 
-    def carry(self, send: Callable[[memoryview], object], prefix: bytes = b"") -> Carrier:
+    def carry(self, send: Callable[[memoryview], object], prefix: bytes = b"") -> Carrier:  # noqa: ARG002 - whoever has it
         """A path that the agent carries itself, until it is closed or the tunnel is left.
 
         Args:
@@ -196,9 +200,9 @@ class Tunnel(ABC):
         Raises:
             TunnelError: This device has no such paths, or can have no more.
         """
-        raise TunnelError(f"this tunnel has no paths through relays ({send!r}, {len(prefix)} bytes)")
+        raise TunnelError("this tunnel has no paths through relays")
 
-    def doorbell(self, rung: Callable[[int, bytes], None]) -> Doorbell:
+    def doorbell(self, rung: Callable[[int, bytes], None]) -> Doorbell:  # noqa: ARG002 - whoever has it uses it
         """Endpoints for peers that have no path yet, until it is closed or the tunnel is left.
 
         Args:
@@ -207,7 +211,7 @@ class Tunnel(ABC):
         Raises:
             TunnelError: This device has none.
         """
-        raise TunnelError(f"this tunnel cannot wait for a first packet ({rung!r})")
+        raise TunnelError("this tunnel cannot wait for a first packet")
 
     @abstractmethod
     async def observed(self) -> Mapping[PublicKey, PeerStats]:

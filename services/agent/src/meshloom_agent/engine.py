@@ -205,7 +205,7 @@ class Engine:
             own = attrs.evolve(own, addresses=tuple(each for each in own.addresses if each.version == 4))
         lazy = config.LazyConnectionEnabled if self._settings.lazy is None else self._settings.lazy
         self._report.lazy = lazy
-        self._mesh.set_lazy(lazy, anyio.current_time())
+        self._paths.set_lazy(lazy)
         if own != self._own:
             self._own = own
             self._report.addresses, self._report.fqdn = own.addresses, own.fqdn

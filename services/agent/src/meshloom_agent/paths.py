@@ -73,6 +73,11 @@ class Paths:
     def start(self, tunnel: Tunnel, tasks: TaskGroup) -> None:
         """From now on there is a tunnel; the tasks end with their group."""
         self._tunnel = tunnel
+        if not tunnel.capabilities.carries:
+            _log.warning("this tunnel has no paths through relays: only direct ones are used")
+            self.plan.set_servers([], anyio.current_time())
+        if not tunnel.capabilities.rings:
+            self.mesh.set_lazy(False, anyio.current_time())
         for task in (self._run_timers, self._read_port, self._lead_back, self.links.run, self.turn.run):
             tasks.start_soon(task)
 
@@ -85,7 +90,14 @@ class Paths:
     def set_relays(self, urls: Sequence[str], token: bytes) -> None:
         """What management says of relays; a new token is for the next connection."""
         self._token = token
-        self.plan.set_servers(urls if token else [], anyio.current_time())
+        can_carry = self._tunnel is None or self._tunnel.capabilities.carries
+        self.plan.set_servers(urls if token and can_carry else [], anyio.current_time())
+        self.flush()
+
+    def set_lazy(self, lazy: bool) -> None:
+        """Whether peers sleep until there is traffic, where the tunnel can wait for it."""
+        can_ring = self._tunnel is None or self._tunnel.capabilities.rings
+        self.mesh.set_lazy(lazy and can_ring, anyio.current_time())
         self.flush()
 
     def network_changed(self) -> None:

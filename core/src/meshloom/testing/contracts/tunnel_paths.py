@@ -61,10 +61,11 @@ class TunnelPathsContract:
     async def test_a_packet_for_a_peer_without_a_path_rings(self, pair: Callable[[], Any]) -> None:
         async with pair() as both:
             rung: list[int] = []
-            try:
-                bell = both.one.tunnel.doorbell(lambda number, _packet: rung.append(number))
-            except TunnelError as error:
-                pytest.skip(str(error))
+            if not both.one.tunnel.capabilities.rings:
+                with pytest.raises(TunnelError):
+                    both.one.tunnel.doorbell(lambda *_: None)
+                return
+            bell = both.one.tunnel.doorbell(lambda number, _packet: rung.append(number))
 
             async def has_rung() -> bool:
                 return bool(rung)
@@ -83,9 +84,10 @@ class TunnelPathsContract:
             with_prefix.append(packet[: len(PREFIX)] == PREFIX)
             there.deliver(packet[len(PREFIX) :])
 
-        try:
-            here = both.one.tunnel.carry(to_two, PREFIX)
-        except TunnelError as error:
-            pytest.skip(str(error))
+        if not both.one.tunnel.capabilities.carries:
+            with pytest.raises(TunnelError):
+                both.one.tunnel.carry(to_two, PREFIX)
+            pytest.skip("this tunnel has no paths of the agent's own, and says so")
+        here = both.one.tunnel.carry(to_two, PREFIX)
         there = both.two.tunnel.carry(here.deliver)
         return here, there

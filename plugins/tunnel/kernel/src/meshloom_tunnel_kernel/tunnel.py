@@ -54,7 +54,9 @@ class KernelTunnel(Tunnel):
     def __init__(
         self, netlink: GenericNetlink, beside: BesidePort, context: TunnelContext, link: Link, left: Device
     ) -> None:
-        self.capabilities = TunnelCapabilities(kernel=True, ipv6_underlay=beside.stun.has_ipv6)
+        self.capabilities = TunnelCapabilities(
+            kernel=True, ipv6_underlay=beside.stun.has_ipv6, carries=True, rings=True
+        )
         self.port: SharedPort = beside.stun
         self._netlink, self._beside, self._link, self._left = netlink, beside, link, left
         self._interface, self._fwmark = context.interface, context.fwmark

@@ -34,7 +34,9 @@ class WireguardGoTunnel(Tunnel):
     """A running program; made by :func:`open_wireguard_go`."""
 
     def __init__(self, program: Program, beside: BesidePort, fwmark: int, left: frozenset[PublicKey]) -> None:
-        self.capabilities = TunnelCapabilities(kernel=False, ipv6_underlay=beside.stun.has_ipv6)
+        self.capabilities = TunnelCapabilities(
+            kernel=False, ipv6_underlay=beside.stun.has_ipv6, carries=True, rings=True
+        )
         self.port: SharedPort = beside.stun
         self._beside, self._program, self._fwmark = beside, program, fwmark
         self._left = left
