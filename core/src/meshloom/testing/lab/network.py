@@ -101,6 +101,7 @@ class Network:
         self._routes: list[tuple[IPNetwork, Node]] = []
         self._taken = {4: 0, 6: 0}
         self._parted: list[frozenset[str]] = []
+        self._one_way: set[tuple[str, str]] = set()
 
     # -- who is there ------------------------------------------------------------------------------------------
 
@@ -128,6 +129,10 @@ class Network:
         """Nothing passes between nodes of two *sides* (addresses of each); no sides heal it."""
         self._parted = [frozenset(side) for side in sides]
 
+    def lose(self, *ways: tuple[str, str]) -> None:
+        """Datagrams from the first to the second address of each of *ways* are lost; none heals it."""
+        self._one_way = set(ways)
+
     def has(self, address: str) -> bool:
         """Whether a node is attached under that address."""
         return address in self._nodes
@@ -145,7 +150,7 @@ class Network:
         if receiver is None or receiver is sender or self._is_parted(sender_address, host):
             return
         conditions = self.conditions
-        if len(datagram.data) > conditions.largest:
+        if len(datagram.data) > conditions.largest or (sender_address, host) in self._one_way:
             return
         if conditions.loss and self._random.random() < conditions.loss:
             return

@@ -73,6 +73,8 @@ class RelayServer(Generic[Name]):
     def __init__(self, clock: VirtualClock, host: Host, url: str, delay: float = 0.01) -> None:
         self.clock, self.url = clock, url
         self.is_up = True
+        self.observe: Callable[[Name, Name], None] | None = None
+        """Called with the sender and the receiver of each message."""
         self._host, self._delay = host, delay
         self._members: dict[Name, RelayConnection[Name]] = {}
         self._connections: set[RelayConnection[Name]] = set()
@@ -99,6 +101,8 @@ class RelayServer(Generic[Name]):
 
     def forward(self, sender: RelayConnection[Name], receiver: Name, data: bytes) -> None:
         """Pass a message on."""
+        if self.observe is not None:
+            self.observe(sender.name, receiver)
         found = self._members.get(receiver)
         if found is not None and self._reaches(sender) and self._reaches(found):
             found.later(2 * self._delay, lambda: found.member.relay_received(self.url, sender.name, data))
@@ -120,7 +124,7 @@ class RelayServer(Generic[Name]):
             self._tell_others(connection.name, online=False)
 
     def _reaches(self, connection: RelayConnection[Name]) -> bool:
-        return self.is_up and connection.host.reaches(self._host.addresses[0])
+        return self.is_up and any(map(connection.host.reaches, self._host.addresses))
 
     def _established(self, connection: RelayConnection[Name]) -> None:
         if not self._reaches(connection):

@@ -104,6 +104,12 @@ class SimulatedWireGuard:
             if config.keepalive and not before.keepalive:
                 self._send(key, peer, b"")
 
+    def set_endpoint(self, key: PublicKey, endpoint: Address) -> None:
+        """Send there from now on, until a packet comes from elsewhere; nothing else changes."""
+        peer = self._peers.get(key.raw)
+        if peer is not None:
+            peer.endpoint = endpoint
+
     def close(self) -> None:
         """The device is gone, and its timers with it."""
         self.peers = frozenset()

@@ -51,8 +51,11 @@ class SimulatedAgent:
         self.answered: dict[PublicKey, float] = {}
         """When each peer last answered a ping."""
         self.after_each_step: Callable[[SimulatedAgent], None] = lambda _: None
+        self.observe_packet: Callable[[SimulatedAgent, bytes, Address], None] = lambda *_: None
+        """Called with what arrives at its WireGuard, and from where."""
         self._lab, self._exchange, self._options = lab, exchange, options
         self._all_relays, self._lazy = relays or {}, lazy
+        self._relay_urls = list(self._all_relays)
         self._runs = self._serial = 0
         self._wake: float | None = None
         self._port: UdpPort | None = None
@@ -80,7 +83,7 @@ class SimulatedAgent:
         self._apply_map()
         self.mesh.set_local(self.host.addresses, PORT, self._now)
         self.mesh.set_servers(self.stuns, self._now)
-        self.relays.set_servers(list(self._all_relays), self._now)
+        self.relays.set_servers(self._relay_urls, self._now)
         self._exchange.join(self.key, self._receive_signal, self._signal_ready)
         self._look()
         self._flush()
@@ -103,6 +106,13 @@ class SimulatedAgent:
         self.known = {peer.key: peer.number for peer in peers if peer is not self}
         if self.is_running:
             self._apply_map()
+            self._flush()
+
+    def take_relays(self, urls: Sequence[str]) -> None:
+        """Those that management tells of, best first."""
+        self._relay_urls = list(urls)
+        if self.is_running:
+            self.relays.set_servers(self._relay_urls, self._now)
             self._flush()
 
     def moved(self) -> None:
@@ -153,9 +163,11 @@ class SimulatedAgent:
             self.host,
             self.key,
             self.mesh,
-            receive=lambda data, source: self.wireguard.receive(data, source),  # noqa: PLW0108 - a new one each run
+            receive=self._receive_packet,
+            lead_back=lambda peer, address: self.wireguard.set_endpoint(peer, address),  # noqa: PLW0108 - a new one each run
             later=self._later,
             flush=self._flush,
+            random=self._lab.random.random,
         )
 
     def _send(self, data: bytes, destination: Address) -> None:
@@ -169,7 +181,11 @@ class SimulatedAgent:
             self.mesh.receive_datagram(data, source, self._now)
             self._flush()
         else:
-            self.wireguard.receive(data, source)
+            self._receive_packet(data, source)
+
+    def _receive_packet(self, data: bytes, source: Address) -> None:
+        self.observe_packet(self, data, source)
+        self.wireguard.receive(data, source)
 
     def _deliver(self, sender: PublicKey, payload: bytes) -> None:
         if payload == PING:

@@ -5,12 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from meshloom.model.keys import PublicKey
 from meshloom.protocol.stun import Address
 from meshloom.testing.lab import Host, RelayConnection, RelayServer
+from meshloom_agent.backoff import Backoff
 from meshloom_agent.mesh import HomeRelay, Mesh, RelayPlan, exchange
+from meshloom_agent.relays.links import FIRST_RETRY, LONGEST_RETRY
 
 Relays = Mapping[str, RelayServer[PublicKey]]
 
-RETRY = 1.0
-"""Seconds from a failed attempt to the next."""
+LATE = 0.05
+"""Seconds from a packet that comes by a path which was left to WireGuard's being led back to the direct one."""
 LOOPBACK = "127.0.0.1"
 FIRST_PORT = 20_000
 
@@ -19,8 +21,10 @@ class SimulatedRelays:
     """The relayed paths of one run of an agent; to WireGuard each is an endpoint on the loopback.
 
     Args:
-        receive: Gets WireGuard's packets, each with the endpoint that it seems to come from.
+        receive: Gets WireGuard's packets, each with the endpoint that it comes from.
+        lead_back: Has WireGuard send a peer's packets there again.
         later: Plans an action of this run.
+        random: From 0 to 1.
         flush: To be called after everything that happens.
     """
 
@@ -32,17 +36,22 @@ class SimulatedRelays:
         mesh: Mesh,
         *,
         receive: Callable[[bytes, Address], None],
+        lead_back: Callable[[PublicKey, Address], None],
         later: Callable[[float, Callable[[], None]], None],
         flush: Callable[[], None],
+        random: Callable[[], float],
     ) -> None:
         self.plan = RelayPlan()
         self._relays, self._host, self._key, self._mesh = relays, host, key, mesh
-        self._receive, self._later, self._flush = receive, later, flush
+        self._receive, self._lead_back, self._later, self._flush = receive, lead_back, later, flush
         self._connections: dict[str, RelayConnection[PublicKey]] = {}
         self._endpoints: dict[PublicKey, Address] = {}
         self._peers: dict[Address, PublicKey] = {}
         self._early: dict[PublicKey, bytes] = {}
-        self._resting: set[str] = set()
+        self._backoffs: dict[str, Backoff] = {}
+        self._resting: dict[str, int] = {}
+        self._random, self._rests = random, 0
+        self._late: set[PublicKey] = set()
         self._due: float | None = None
 
     # -- what the agent does with it ---------------------------------------------------------------------------
@@ -56,6 +65,9 @@ class SimulatedRelays:
         exchange(self._mesh, self.plan, now)
         for url in [url for url in self._connections if url not in self.plan.links]:
             self._connections.pop(url).close()
+        for url in [url for url in self._backoffs if url not in self.plan.links]:
+            del self._backoffs[url]
+            self._resting.pop(url, None)
         for url in self.plan.links:
             if url not in self._connections and url not in self._resting and url in self._relays:
                 self._connections[url] = self._relays[url].connect(self._host, self._key, self)
@@ -90,6 +102,10 @@ class SimulatedRelays:
             self._peers[address] = peer
         return self._endpoints[peer]
 
+    def peer(self, endpoint: Address) -> PublicKey | None:
+        """Whose such an endpoint is."""
+        return self._peers.get(endpoint)
+
     def send(self, data: bytes, destination: Address) -> bool:
         """WireGuard's packet to such an endpoint; False for any other."""
         peer = self._peers.get(destination)
@@ -104,15 +120,18 @@ class SimulatedRelays:
 
     def relay_up(self, url: str) -> None:
         """Connected."""
+        self._backoffs.pop(url, None)
         self.plan.link_up(url, HomeRelay(url), self._now)
         self._flush()
 
     def relay_down(self, url: str) -> None:
         """Not connected."""
         self._connections.pop(url, None)
-        self._resting.add(url)
+        backoff = self._backoffs.setdefault(url, Backoff(FIRST_RETRY, LONGEST_RETRY, random=self._random))
+        self._rests += 1
+        rest = self._resting[url] = self._rests
         self.plan.link_down(url, f"the relay {url} is not reached", self._now)
-        self._later(RETRY, lambda: self._resting.discard(url))
+        self._later(backoff.next(), lambda: self._rested(url, rest))
         self._flush()
 
     def relay_online(self, url: str, name: PublicKey, *, online: bool) -> None:
@@ -125,13 +144,26 @@ class SimulatedRelays:
         if self.plan.link_of(name) is None:
             self._early.setdefault(name, data)  # as the protocol's client does until the peer was asked for
         else:
-            self._receive(data, self._mesh.direct_address(name) or self.endpoint(name))
+            self._receive(data, self.endpoint(name))
+            if self._mesh.direct_address(name) is not None and name not in self._late:
+                self._late.add(name)
+                self._later(LATE, lambda: self._lead(name))
 
     # -- inside ------------------------------------------------------------------------------------------------
 
     @property
     def _now(self) -> float:
         return next(iter(self._relays.values())).clock.now
+
+    def _rested(self, url: str, rest: int) -> None:
+        if self._resting.get(url) == rest:
+            del self._resting[url]
+
+    def _lead(self, name: PublicKey) -> None:
+        """WireGuard followed a packet that came by a path which was left."""
+        self._late.discard(name)
+        if (address := self._mesh.direct_address(name)) is not None:
+            self._lead_back(name, address)
 
     def _wake(self) -> None:
         self._due = None
