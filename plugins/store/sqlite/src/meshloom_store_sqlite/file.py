@@ -73,9 +73,13 @@ def connected(file: Path, options: SqliteOptions, *, read_only: bool) -> Iterato
 def _engine(file: Path, options: SqliteOptions, *, read_only: bool) -> Engine:
     def connect() -> sqlite3.Connection:
         connection = open_file(file, options, read_only=read_only)
-        if not read_only:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA synchronous = {'FULL' if options.survive_power_loss else 'NORMAL'}")
+        try:
+            if not read_only:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute(f"PRAGMA synchronous = {'FULL' if options.survive_power_loss else 'NORMAL'}")
+        except BaseException:
+            connection.close()  # nobody else knows of it yet
+            raise
         return connection
 
     engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool)

@@ -20,7 +20,10 @@ PUBLIC_V4, PUBLIC_V6 = IPv4Network("198.18.0.0/15"), IPv6Network("2001:db8::/32"
 STAYING = frozenset(("localhost", "localhost.localdomain", "ip6-localhost"))
 
 V4 = re.compile(r"(?<![\w.])(\d{1,3}(?:\.\d{1,3}){3})(?:/(\d{1,2})(?!\d))?(?![\w.]*\d)")
-V6 = re.compile(r"(?<![\w:.])([0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8})(?:/(\d{1,3})(?!\d))?(?![\w:])")
+V6 = re.compile(
+    r"(?<![\w:.])([0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?:(?:\.\d{1,3}){3})?)"
+    r"(?:/(\d{1,3})(?!\d))?(?![\w:])"
+)
 MAC = re.compile(r"(?<![\w:])(?!(?:00:){5}00|(?:ff:){5}ff)[0-9a-f]{2}(?::[0-9a-f]{2}){5}(?![\w:])", re.IGNORECASE)
 URL = re.compile(r"(?:://(?:[^/@\s\"']*@)?|\b(?:stun|turn)s?:)([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)")
 USERINFO = re.compile(r"://[^/@\s\"']*@")
