@@ -6,9 +6,12 @@ import random
 
 import pytest
 
+from meshloom.protocol import stun
 from meshloom.protocol.ice import AgentState, Candidate, CandidateKind, IceAgent
 from meshloom.protocol.ice.candidate import local_candidate
+from meshloom.protocol.ice.checklist import Checklist
 from meshloom.protocol.signal import Credentials
+from meshloom.protocol.stun import Attribute, Kind
 
 
 class Wire:
@@ -152,3 +155,59 @@ def test_the_number_of_remote_candidates_is_bounded():
     for number in range(1, 1000):
         agent.add_remote(Candidate(CandidateKind.HOST, ("192.0.2.7", number), 1, "1"), 0.0)
     assert agent.remote_candidates == 64
+
+
+@pytest.mark.parametrize(
+    ("relay", "remote", "leads"),
+    [
+        ("203.0.113.9", "198.51.100.7", True),
+        ("203.0.113.9", "192.168.1.10", False),
+        ("203.0.113.9", "100.64.3.4", False),
+        ("203.0.113.9", "2001:db8::7", False),
+        ("192.168.7.1", "192.168.1.10", True),
+        ("192.168.7.1", "198.51.100.7", True),
+        ("2001:db8::9", "2001:db8::7", True),
+        ("2001:db8::9", "fd00::7", False),
+    ],
+)
+def test_a_relay_is_tried_only_where_it_may_lead(relay, remote, leads):
+    way = local_candidate(CandidateKind.RELAY, (relay, 50000), 65535, ("198.51.100.1", 1024))
+    pairs = Checklist()
+    pairs.set_ways({way.address: way}, 0.0)
+    pairs.add(local_candidate(CandidateKind.HOST, (remote, 51820), 65535), 0.0)
+    assert (pairs.get(way.address, (remote, 51820)) is not None) is leads
+    assert pairs.get(None, (remote, 51820)) is not None
+
+
+def test_a_relay_that_is_lost_takes_the_chosen_pair_with_it_at_once():
+    way = local_candidate(CandidateKind.RELAY, ("203.0.113.9", 50000), 65535, ("198.51.100.1", 1024))
+    other = local_candidate(CandidateKind.SERVER_REFLEXIVE, ("198.51.100.7", 51820), 65535, ("192.168.1.10", 51820))
+    remote = Credentials("theirufragtheirs", "p" * 32)
+    agent = IceAgent(
+        controlling=True,
+        local=Credentials("ourufragourufrag", "q" * 32),
+        token=b"\0\0\0\1",
+        tie_breaker=1,
+        entropy=bytes,
+        now=0.0,
+    )
+    agent.set_local([way], 0.0)
+    agent.set_remote(remote, 0.0)
+    agent.add_remote(other, 0.0)
+    now = 0.0
+    while agent.selected is None:
+        for data, to, via in agent.datagrams():
+            if via == way.address:
+                request = stun.parse(data)
+                mapped = stun.pack_address(way.address, request.transaction)
+                answer = stun.encode(
+                    Kind.SUCCESS, request.transaction, [(Attribute.XOR_MAPPED_ADDRESS, mapped)], remote.pwd.encode()
+                )
+                agent.receive(answer, to, now, via)
+        now += 0.02
+        agent.handle_timer(now)
+        assert now < 5
+    assert agent.selected.via == way
+    assert agent.state is AgentState.CONNECTED
+    agent.set_local([], now)
+    assert agent.state is AgentState.FAILED

@@ -1,6 +1,7 @@
 """The pairs of one session (RFC 8445 section 6.1.2): one for each candidate of the other's and each of our ways."""
 
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 
 from meshloom.protocol.ice.candidate import Candidate, CandidateKind
 from meshloom.protocol.ice.pair import Pair, PairState
@@ -10,6 +11,14 @@ MAX_PAIRS = 64
 MAX_PEER_REFLEXIVE = 8
 MAX_OF_ONE_HOST = 4
 """Of those: a router that shows a new port with each check must not keep out the address that works."""
+
+INSIDE = tuple(
+    map(
+        ip_network,
+        ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "fc00::/7", "fe80::/10"),
+    )
+)
+"""Addresses that mean something else behind every router (RFC 1918, 6598, 3927, 4193, 4291)."""
 
 
 class Checklist:
@@ -79,7 +88,7 @@ class Checklist:
         return max(chosen, key=lambda pair: pair.rank(controlling), default=None)
 
     def _add(self, remote: Candidate, way: Candidate | None, now: float) -> None:
-        if way is not None and (":" in way.address[0]) != (":" in remote.address[0]):
+        if way is not None and not _leads_to(way.address[0], remote.address[0]):
             return
         made = Pair(remote, now, via=way)
         known = self._pairs.get(_key(made))
@@ -88,6 +97,18 @@ class Checklist:
                 known.remote = remote
         elif len(self._pairs) < MAX_PAIRS:
             self._pairs[_key(made)] = made
+
+
+def _leads_to(relay: str, remote: str) -> bool:
+    """Whether a relay may reach that address: not one of another family, nor from outside one behind some router.
+
+    Besides, a server that has no route there may give up the whole allocation.
+    """
+    return (":" in relay) == (":" in remote) and (_is_inside(relay) or not _is_inside(remote))
+
+
+def _is_inside(address: str) -> bool:
+    return any(ip_address(address) in network for network in INSIDE)
 
 
 def _key(pair: Pair) -> tuple[Address | None, Address]:

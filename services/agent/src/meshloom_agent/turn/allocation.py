@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import anyio
+import attrs
 from aioice.stun import Class, Message, Method, TransactionError
 from aioice.turn import TurnClientProtocol, TurnClientTcpProtocol, TurnClientUdpProtocol
 from anyio.abc import TaskGroup
@@ -25,13 +26,6 @@ _log = logging.getLogger(__name__)
 
 LIFETIME = 600
 """Seconds of an allocation that are asked for (RFC 8656 section 7.2); aioice renews it by what the server gives."""
-CHANNEL_LIFETIME = 240.0
-"""Seconds until a channel is bound anew: the permission that this renews lasts 300 (RFC 8656 section 9)."""
-SILENCE = 8.0
-"""Seconds without a packet after which the server is asked whether it still knows us; a NAT forgets no sooner."""
-ANSWER_WITHIN = 8.0
-REFUSED_FOR = 5.0
-"""Seconds in which a peer that the server does not let us reach is not asked for again."""
 MAX_WAITING = 16
 """Packets to one peer that wait for its channel."""
 MAX_UNSENT = 1 << 18
@@ -40,6 +34,23 @@ RECEIVE_BUFFER = 1 << 20
 CHANNELS = range(0x4000, 0x5000)
 """Numbers of channels (RFC 8656 section 12)."""
 CHANNEL_HEAD = struct.Struct("!HH")
+
+
+@attrs.frozen
+class TurnTimers:
+    """Durations in seconds.
+
+    Args:
+        channel: Until a channel is bound anew: the permission that this renews lasts 300 (RFC 8656 section 9).
+        silence: Without a packet until the server is asked whether it still knows us; a NAT forgets no sooner.
+        answer: For the server to answer.
+        refused: In which a peer that the server does not let us reach is not asked for again.
+    """
+
+    channel: float = 240.0
+    silence: float = 8.0
+    answer: float = 8.0
+    refused: float = 5.0
 
 
 class Allocation(asyncio.DatagramProtocol):
@@ -55,12 +66,12 @@ class Allocation(asyncio.DatagramProtocol):
         self,
         client: TurnClientProtocol,
         received: Callable[[bytes, Address, Address], None],
-        channel_lifetime: float = CHANNEL_LIFETIME,
+        timers: TurnTimers = TurnTimers(),
     ) -> None:
         self.address: Address = ("", 0)
         self.seen: Address = ("", 0)
         self.at_once = False
-        self._client, self._received, self._channel_lifetime = client, received, channel_lifetime
+        self._client, self._received, self._timers = client, received, timers
         self._is_stream = isinstance(client, TurnClientTcpProtocol)
         self._heard = anyio.current_time()
         self._ended = anyio.Event()
@@ -156,16 +167,16 @@ class Allocation(asyncio.DatagramProtocol):
         self._numbers[remote] = number
         asked = anyio.current_time()
         try:
-            with anyio.fail_after(ANSWER_WITHIN):
+            with anyio.fail_after(self._timers.answer):
                 await self._client.channel_bind(number, remote)
         except (OSError, TimeoutError, TransactionError) as error:
             _log.debug("the TURN server gives no channel: %s", error)
             self._renew_at.pop(remote, None)
-            self._refused[remote] = anyio.current_time() + REFUSED_FOR
+            self._refused[remote] = anyio.current_time() + self._timers.refused
             del self._waiting[remote]
             return
         self._client.channel_to_peer[number], self._client.peer_to_channel[remote] = remote, number
-        self._renew_at[remote] = asked + self._channel_lifetime
+        self._renew_at[remote] = asked + self._timers.channel
         for data in self._waiting.pop(remote):
             self.send(data, remote)
 
@@ -173,13 +184,13 @@ class Allocation(asyncio.DatagramProtocol):
         """A server that was started anew knows nothing of us, and says nothing of it unless it is asked."""
         while True:
             silent = anyio.current_time() - self._heard
-            if silent < SILENCE:
-                await anyio.sleep(SILENCE - silent)
+            if silent < self._timers.silence:
+                await anyio.sleep(self._timers.silence - silent)
                 continue
             request = Message(message_method=Method.REFRESH, message_class=Class.REQUEST)
             request.attributes["LIFETIME"] = LIFETIME
             try:
-                with anyio.fail_after(ANSWER_WITHIN):
+                with anyio.fail_after(self._timers.answer):
                     await self._client.request_with_retry(request)
             except (OSError, TimeoutError, TransactionError) as error:
                 self.give_up(f"the allocation was lost: {error or 'no answer'}")
@@ -199,7 +210,7 @@ async def open_allocation(
     server: TurnServer,
     tls: ssl.SSLContext | None,
     received: Callable[[bytes, Address, Address], None],
-    channel_lifetime: float = CHANNEL_LIFETIME,
+    timers: TurnTimers = TurnTimers(),
 ) -> Allocation:
     """A relayed address on a server, by the first of its addresses that answers.
 
@@ -210,8 +221,8 @@ async def open_allocation(
     failure: Exception = TimeoutError("no answer")
     for *_, address in found:
         try:
-            with anyio.fail_after(ANSWER_WITHIN):
-                return await _open(server, (str(address[0]), server.port), tls, received, channel_lifetime)
+            with anyio.fail_after(timers.answer):
+                return await _open(server, (str(address[0]), server.port), tls, received, timers)
         except (OSError, TimeoutError, TransactionError) as error:
             failure = error
     raise failure
@@ -222,9 +233,9 @@ async def _open(
     address: Address,
     tls: ssl.SSLContext | None,
     received: Callable[[bytes, Address, Address], None],
-    channel_lifetime: float,
+    timers: TurnTimers,
 ) -> Allocation:
-    about = address, server.user or None, server.password or None, LIFETIME, int(channel_lifetime)
+    about = address, server.user or None, server.password or None, LIFETIME, int(timers.channel)
     loop = asyncio.get_running_loop()
     client: TurnClientProtocol
     if server.transport == "tcp":
@@ -237,7 +248,7 @@ async def _open(
     else:
         wire, client = await loop.create_datagram_endpoint(lambda: TurnClientUdpProtocol(*about), remote_addr=address)
         wire.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-    allocation = Allocation(client, received, channel_lifetime)
+    allocation = Allocation(client, received, timers)
     try:
         await allocation.open()
     except BaseException:
