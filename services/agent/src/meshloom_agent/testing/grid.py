@@ -1,10 +1,11 @@
-"""Which networks connect directly: every NAT with every other, and the arrangements that have a name.
+"""Which networks connect directly, and which through a relay: every NAT with every other, and what has a name.
 
 ``python -m meshloom_agent.testing.grid`` prints the table of the documentation.
 """
 
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
+from itertools import pairwise
 
 import attrs
 
@@ -49,6 +50,23 @@ class Outcome:
 
 
 @attrs.frozen
+class Relayed:
+    """What became of two agents that have a relay.
+
+    Args:
+        ping: Seconds from the start of the second one to the answer to the first ping, by whatever path.
+        later: Seconds for a ping when all has been tried.
+        is_direct: Whether neither says then that its packets go through the relay.
+        changes: How often either has passed from one path to the other.
+    """
+
+    ping: float
+    later: float
+    is_direct: bool
+    changes: int
+
+
+@attrs.frozen
 class Arrangement:
     """Two hosts in networks that people have, and whether they can reach each other directly."""
 
@@ -74,6 +92,34 @@ def try_out(place: Place, seed: int = 1, *, ipv6: bool = False) -> Outcome:
     except AssertionError:
         return Outcome(None, None, told[0] if told else None, one.path_to(other))
     return Outcome(connected, ping, None, one.path_to(other))
+
+
+def try_with_relay(place: Place, seed: int = 1, *, ipv6: bool = False) -> Relayed:
+    """The same where there is a relay, which both reach over TCP.
+
+    Raises:
+        AssertionError: They are not connected, or no ping passes.
+    """
+    mesh = SimulatedMesh(seed, Conditions(delay=0.01), ipv6=ipv6, relays=1)
+    agents = one, other = [mesh.agent(host) for host in place(mesh.lab)]
+    ways: list[list[bool]] = [[], []]
+
+    def follow(agent: SimulatedAgent) -> None:
+        number = agents.index(agent)
+        peer = agents[1 - number]
+        if agent.is_connected(peer):
+            ways[number].append(agent.path_to(peer).is_relayed)
+
+    for agent in agents:
+        agent.after_each_step = follow
+    ping = mesh.time_to_connect(one, other, within=WITHIN) + mesh.time_to_ping(one, other, within=WITHIN)
+    mesh.clock.run_for(WITHIN)
+    return Relayed(
+        ping,
+        mesh.time_to_ping(other, one, within=WITHIN),
+        not (one.path_to(other).is_relayed or other.path_to(one).is_relayed),
+        sum(before is not after for way in ways for before, after in pairwise(way)),
+    )
 
 
 def _needs_relay(one: SimulatedAgent, other: SimulatedAgent) -> bool:
@@ -116,6 +162,10 @@ def _only_ipv6(one: Nat, other: Nat) -> Place:
     )
 
 
+def _six_and_two_stacks(one: Nat, other: Nat) -> Place:
+    return lambda lab: (lab.behind(one, ipv4=False, ipv6=True).host(), lab.behind(other, ipv6=True).host())
+
+
 def _apart(nat: Nat) -> Place:
     return lambda lab: (lab.behind(nat, ipv4=False, ipv6=True).host(), lab.behind(nat).host())
 
@@ -148,8 +198,11 @@ ARRANGEMENTS: tuple[Arrangement, ...] = (
     Arrangement("cone NATs, both hosts with the same inner address", _alike(CONE, CONE), is_direct=True),
     Arrangement("IPv6 alone, behind firewalls", _only_ipv6(CONE, CONE), is_direct=True),
     Arrangement("IPv6 alone and IPv4 alone", _apart(CONE), is_direct=False),
+    Arrangement("IPv6 alone and both IPv4 and IPv6", _six_and_two_stacks(CONE, SYMMETRIC), is_direct=True),
     Arrangement("symmetric NATs, and IPv6 behind firewalls", _two_stacks(SYMMETRIC, SYMMETRIC), is_direct=True),
     Arrangement("UDP blocked and open", behind(BLOCKED, OPEN), is_direct=False),
+    Arrangement("only port 443 through a proxy, and cone NAT", behind(BLOCKED, CONE), is_direct=False),
+    Arrangement("only port 443 through a proxy, both", behind(BLOCKED, BLOCKED), is_direct=False),
 )
 
 
@@ -159,6 +212,7 @@ class Field:
 
     name: str
     outcome: Outcome
+    relayed: Relayed
     should_be_direct: bool
 
 
@@ -166,7 +220,12 @@ def matrix() -> list[list[Field]]:
     """Each of the nine behaviours with each."""
     return [
         [
-            Field(f"{_short(one)} with {_short(other)}", try_out(behind(one, other)), can_be_direct(one, other))
+            Field(
+                f"{_short(one)} with {_short(other)}",
+                try_out(behind(one, other)),
+                try_with_relay(behind(one, other)),
+                can_be_direct(one, other),
+            )
             for other in BEHAVIOURS
         ]
         for one in BEHAVIOURS
@@ -176,7 +235,8 @@ def matrix() -> list[list[Field]]:
 def arrangements() -> Iterator[Field]:
     """Those that have a name."""
     for each in ARRANGEMENTS:
-        yield Field(each.name, try_out(each.place, ipv6="IPv6" in each.name), each.is_direct)
+        ipv6 = "IPv6" in each.name
+        yield Field(each.name, try_out(each.place, ipv6=ipv6), try_with_relay(each.place, ipv6=ipv6), each.is_direct)
 
 
 def document(rows: list[list[Field]], named: list[Field]) -> str:
@@ -192,20 +252,24 @@ def document(rows: list[list[Field]], named: list[Field]) -> str:
         "A router's *mapping* says for which destinations a host behind it keeps one outer address, its *filtering*",
         "from whom packets to that address are let in ([RFC 4787](https://www.rfc-editor.org/rfc/rfc4787)): of all (E,",
         "endpoint-independent), by address (A), by address and port (AP). `E/AP` is the common port-restricted cone,",
-        "`AP/AP` the symmetric NAT. A number is the milliseconds from the second agent's start to the connection on",
-        "both sides; a dash stands where no direct path can exist and a relay is needed, which the status says after",
-        f"{max(hopeless):.1f} s at the latest.",
+        "`AP/AP` the symmetric NAT.",
+        "",
+        "The first number is the milliseconds from the second agent's start to the direct connection on both sides,",
+        "without any relay; a dash stands where no direct path can exist and a relay is needed, which the status says",
+        f"after {max(hopeless):.1f} s at the latest. The second number is from a mesh with a relay: the milliseconds from",
+        "the second agent's start to the answer to the first ping, WireGuard's handshake included, by whatever path was",
+        "there first. Whoever has a first number changes to the direct path, once; the others stay with the relay.",
         "",
         f"| mapping/filtering | {' | '.join(names)} |",
         f"|---|{'---|' * len(names)}",
     ]
     for name, row in zip(names, rows, strict=True):
         lines.append(f"| {name} | {' | '.join(map(_cell, row))} |")
-    lines += ["", "| arrangement | direct | over |", "|---|---|---|"]
+    lines += ["", "| arrangement | direct / ping | over |", "|---|---|---|"]
     for field in named:
         path = field.outcome.path
         over = f"{path.local_kind} to {path.remote_kind}" if field.outcome.is_direct else path.reason
-        lines.append(f"| {field.name} | {_cell(field)} | {over} |")
+        lines.append(f"| {field.name} | {_cell(field)} | {over if field.relayed.is_direct else 'relay'} |")
     return "\n".join(lines) + "\n"
 
 
@@ -215,7 +279,8 @@ def _short(nat: Nat) -> str:
 
 
 def _cell(field: Field) -> str:
-    return "-" if field.outcome.connected is None else f"{field.outcome.connected * 1000:.0f}"
+    direct = "-" if field.outcome.connected is None else f"{field.outcome.connected * 1000:.0f}"
+    return f"{direct} / {field.relayed.ping * 1000:.0f}"
 
 
 if __name__ == "__main__":
