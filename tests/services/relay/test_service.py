@@ -154,6 +154,22 @@ async def test_a_slow_reader_holds_up_nobody_and_hears_the_newest(world):
     assert slow.queued == 0
 
 
+async def test_a_packet_that_became_too_long_while_it_waited_holds_up_nobody(world):
+    one, two = await pair(world)
+    narrow = next(each for each in world.relay._connections if each.session.peer == two.id)
+    real = narrow._connection.send
+    narrow._connection.send = lambda *_: False
+    for payload in (bytes(1000), b"short"):
+        one.send(two, payload)
+    await until(lambda: narrow.queued == 1043 + 38)
+    narrow._connection.send, narrow._connection.max_message_size = real, 500
+    narrow.writable()
+    await until(lambda: two.packets)
+    assert two.packets == [(one.id, b"short")]
+    assert narrow.queued == 0
+    assert world.metric("dropped_total", reason="too long") == 1
+
+
 async def test_what_the_relay_says_is_not_dropped_for_a_slow_reader(world):
     one, two = await pair(world, queue=2_000)
     slow = next(each for each in world.relay._connections if each.session.peer == two.id)

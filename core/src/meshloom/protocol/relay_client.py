@@ -31,6 +31,8 @@ AUTH_WITHIN = 8.0
 OPEN_WITHIN = 30.0
 HEALTH_WITHIN = 35.0
 """Seconds until something was to be heard: the answer to the token, a peer that was asked for, a health check."""
+AGAIN = 1.0
+"""Seconds until something is said again that was not answered, for transports that lose messages; doubled each time."""
 EARLY_FOR, MOST_EARLY = 5.0, 1_000
 """How long, and of how many peers, a first packet is kept that came before the peer was asked for."""
 
@@ -88,12 +90,38 @@ Event = Authenticated | PeerOnline | PeerOffline | PacketReceived | RelayLost
 
 
 @attrs.define
+class _Question:
+    """What the relay was asked and has not answered.
+
+    Args:
+        until: When no answer is expected any more.
+        due: When to ask again, or ``until``.
+    """
+
+    until: float
+    due: float
+    _gap: float = AGAIN
+
+    @classmethod
+    def asked(cls, now: float, within: float) -> "_Question":
+        return cls(now + within, now + AGAIN)
+
+    def is_to_be_repeated(self, now: float) -> bool:
+        if not self.due <= now < self.until:
+            return False
+        self._gap *= 2
+        self.due = min(now + self._gap, self.until)
+        return True
+
+
+@attrs.define
 class RelayClient:
     """Sans-IO client side of the relay protocol.
 
     After every call: send ``messages_to_send()``, act on ``events()``, and call ``handle_timer`` at ``deadline()``.
-    It never reads a clock or a socket. Packets may go beside it: those to a peer are ``packet_head(peer)`` and the
-    payload; of each message that arrives :meth:`packet_source` says whether it is a packet to be used as it is.
+    It never reads a clock or a socket. What a relay does not answer is said again, as messages may be lost. Packets
+    may go beside it: those to a peer are ``packet_head(peer)`` and the payload; of each message that arrives
+    :meth:`packet_source` says whether it is a packet to be used as it is.
 
     Args:
         id: Of this peer.
@@ -105,15 +133,17 @@ class RelayClient:
     token: bytes = attrs.field(repr=False)
     now: float
     state: State = attrs.field(default=State.AUTHENTICATING, init=False)
+    _greeting: _Question = attrs.field(init=False)
     _expected: float = attrs.field(init=False)
-    _asked: dict[RelayPeerID, float] = attrs.field(factory=dict, init=False)
+    _asked: dict[RelayPeerID, _Question] = attrs.field(factory=dict, init=False)
     _open: dict[bytes, RelayPeerID] = attrs.field(factory=dict, init=False)
     _early: OrderedDict[RelayPeerID, tuple[float, bytes]] = attrs.field(factory=OrderedDict, init=False)
     _out: list[bytes] = attrs.field(factory=list, init=False)
     _events: list[Event] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._expected = self.now + AUTH_WITHIN
+        self._greeting = _Question.asked(self.now, AUTH_WITHIN)
+        self._expected = self._greeting.until
         self._out.append(encode(Auth(self.id, self.token)))
 
     def messages_to_send(self) -> list[bytes]:
@@ -128,7 +158,11 @@ class RelayClient:
 
     def deadline(self) -> float | None:
         """When ``handle_timer`` is to be called; None where the session is over."""
-        return None if self.state is State.LOST else min([self._expected, *self._asked.values()])
+        if self.state is State.LOST:
+            return None
+        if self.state is State.AUTHENTICATING:
+            return self._greeting.due
+        return min([self._expected, *(question.due for question in self._asked.values())])
 
     def is_open(self, peer: RelayPeerID) -> bool:
         """Whether packets to the peer are forwarded, as far as is known."""
@@ -140,7 +174,7 @@ class RelayClient:
         if self.state is not State.READY:
             return
         new = [peer for peer in dict.fromkeys(peers) if peer not in self._asked and not self.is_open(peer)]
-        self._asked.update(dict.fromkeys(new, now + OPEN_WITHIN))
+        self._asked.update({peer: _Question.asked(now, OPEN_WITHIN) for peer in new})
         self._out += encode_lists(Kind.SUBSCRIBE, new)
 
     def close(self, peers: Iterable[RelayPeerID], now: float) -> None:
@@ -175,10 +209,12 @@ class RelayClient:
             return
         if isinstance(decoded, Close):
             self._lose(DRAINS)
-        elif self.state is State.AUTHENTICATING:
-            self._authenticate(decoded)
-        else:
+        elif self.state is State.READY:
             self._handle(decoded)
+        elif isinstance(decoded, Packet):
+            self._keep(decoded.peer, decoded.payload)  # the acceptance was lost, or comes later
+        else:
+            self._authenticate(decoded)
 
     def connection_lost(self, reason: str, now: float) -> None:
         """The connection is gone."""
@@ -194,7 +230,13 @@ class RelayClient:
             waited = "answer to the token" if self.state is State.AUTHENTICATING else "health check"
             self._lose(f"no {waited} from the relay in time")
             return
-        late = [peer for peer, until in self._asked.items() if now >= until]
+        if self.state is State.AUTHENTICATING:
+            if self._greeting.is_to_be_repeated(now):
+                self._out.append(encode(Auth(self.id, self.token)))
+            return
+        again = [peer for peer, question in self._asked.items() if question.is_to_be_repeated(now)]
+        self._out += encode_lists(Kind.SUBSCRIBE, again)
+        late = [peer for peer, question in self._asked.items() if now >= question.until]
         self._forget(dict.fromkeys(late))
         self._events += [PeerOffline(peer, never_came=True) for peer in late]
 

@@ -25,8 +25,10 @@ from meshloom.protocol.relay import (
 
 AUTH_WITHIN = 10.0
 HEALTH_EVERY = 25.0
+HEALTH_AGAIN = 5.0
 HEALTH_WITHIN = 45.0
-"""Seconds: for a peer to say who it is, between health checks, and without an answer to any."""
+"""Seconds: for a peer to say who it is, between health checks, after one that was not answered (a transport may lose
+messages), and without an answer to any."""
 MOST_WATCHED = 10_000
 """Peers that one peer may watch."""
 MOST_BAD = 100
@@ -137,8 +139,10 @@ class RelaySession:
             return
         match decoded:
             case HealthCheck():
-                self._until = now + HEALTH_WITHIN
+                self._until, self._check_at = now + HEALTH_WITHIN, now + HEALTH_EVERY
                 self.bad = 0
+            case Auth(peer) if peer == self.peer:
+                self._out.append(encode(AuthResponse(self.url)))  # the first answer may have been lost
             case Close():
                 self._lose("closed by the peer")
             case PeerList(Kind.SUBSCRIBE, peers):
@@ -146,7 +150,7 @@ class RelaySession:
             case PeerList(_, peers):
                 self._unwatch(peers)
             case _:
-                """A packet, or the token once more."""
+                """A packet, or a token of somebody else."""
 
     def end(self, now: float) -> None:
         """Tell the peer that the relay closes; close the connection once everything is sent."""
@@ -163,7 +167,7 @@ class RelaySession:
         if now >= self._until:
             self._lose("no authentication" if self.state is State.WAITING else "no health check")
         elif self.state is State.READY and now >= self._check_at:
-            self._check_at = now + HEALTH_EVERY
+            self._check_at = now + HEALTH_AGAIN
             self._out.append(HEALTH_CHECK)
 
     def _authenticate(self, message: object) -> None:

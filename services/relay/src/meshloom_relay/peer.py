@@ -93,10 +93,13 @@ class RelayPeer(Receiver):
             self._told.popleft()
         while self._queue:
             packet = self._queue[0]
-            if not self._connection.send(packet):
+            if not (sent := self._connection.send(packet)) and len(packet) <= self._connection.max_message_size:
                 return
             self._queue.popleft()
             self.queued -= len(packet)
+            if not sent:  # the connection's path has become narrower
+                self._relay.counts.dropped["too long"] += 1
+                continue
             self._traffic.packets_out += 1
             self._traffic.bytes_out += len(packet)
 
