@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from meshloom.errors import ProtocolError
 from meshloom.protocol import stun
 from meshloom.protocol.ice import AddressDiscovery, IceAgent
-from meshloom.protocol.ice.checklist import MAX_PAIRS
 from meshloom.protocol.ice.candidate import parse_candidate
+from meshloom.protocol.ice.checklist import MAX_PAIRS
 from meshloom.protocol.signal import Credentials
 from meshloom.protocol.stun import Attribute, Kind
 

@@ -190,7 +190,7 @@ class Router(Host):
 
     def host(self, name: str) -> Host:
         """A new machine on the private side, its default route through here."""
-        return self._internet.attach(name, self, self.network)
+        return self._internet.attach(name, self)
 
     def translate(self, nat: NAT, inside: Host | None = None) -> None:
         """Become that kind of NAT; full cone and hairpin forward unasked packets to the one host *inside*."""
@@ -252,28 +252,25 @@ class Internet:
         """The host or router of that name."""
         return next(host for host in self._hosts if host.name == name)
 
-    def router(self, name: str) -> Router:
+    def router(self, name: str, behind: Router | None = None) -> Router:
         """A new router with a private network of its own; say with ``translate`` what NAT it is."""
         router = Router(self, name)
         self._hosts.append(router)
-        self._join(router, "wan")
+        if behind is None:
+            self._join(router, "wan")
+        else:
+            self._join_private(router, "wan", behind)
         router.network = next(self._private)
         self._bridge(router, "lan")
         router.ip(f"address add {router.network[1]}/24 dev lan")
         router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
         return router
 
-    def attach(self, name: str, router: Router, network: IPv4Network) -> Host:
+    def attach(self, name: str, router: Router) -> Host:
         """A new machine on a router's private side."""
         host = Host(self, name)
         self._hosts.append(host)
-        port = self.unused_link()
-        host.plug("eth0", router, port)
-        router.ip(f"link set {port} master lan")
-        used = sum(1 for other in self._hosts if other.address in network)
-        host.address = network[10 + used]
-        host.ip(f"address add {host.address}/24 dev eth0")
-        host.ip(f"route add default via {network[1]}")
+        self._join_private(host, "eth0", router)
         return host
 
     def unused_link(self) -> str:
@@ -290,6 +287,15 @@ class Internet:
         self.backbone.ip(f"link set {port} master net")
         host.address = IPv4Address(next(self._public))
         host.ip(f"address add {host.address}/24 dev {device}")
+
+    def _join_private(self, host: Host, device: str, router: Router) -> None:
+        port = self.unused_link()
+        host.plug(device, router, port)
+        router.ip(f"link set {port} master lan")
+        used = sum(1 for other in self._hosts if other.address in router.network)
+        host.address = router.network[10 + used]
+        host.ip(f"address add {host.address}/24 dev {device}")
+        host.ip(f"route add default via {router.network[1]}")
 
 
 def end_orphans() -> None:
