@@ -214,11 +214,11 @@ def tunnels(air):
 def hosts(monkeypatch):
     """Each agent is a host with one address; nobody looks at this machine's."""
 
-    async def host_addresses(besides, _excluded):
+    async def host_interfaces(besides, _excluded):
         (interface,) = besides
-        return [address(interface)]
+        return [(address(interface), "eth0")]
 
-    monkeypatch.setattr("meshloom_agent.engine.host_addresses", host_addresses)
+    monkeypatch.setattr("meshloom_agent.engine.host_interfaces", host_interfaces)
 
 
 @pytest.fixture

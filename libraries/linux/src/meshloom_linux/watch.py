@@ -71,8 +71,8 @@ async def network_changes() -> AsyncIterator[AsyncIterator[None]]:
         made.close()
 
 
-async def host_addresses(besides: Collection[str] = (), excluded: Collection[str] = ()) -> list[str]:
-    """Addresses at which others may reach this host, IPv4 first, in the order of the interfaces.
+async def host_interfaces(besides: Collection[str] = (), excluded: Collection[str] = ()) -> list[tuple[str, str]]:
+    """Addresses at which others may reach this host, IPv4 first, in the order of the interfaces, with their names.
 
     Args:
         besides: Names of interfaces that do not count: the overlay's own.
@@ -92,4 +92,4 @@ async def host_addresses(besides: Collection[str] = (), excluded: Collection[str
             address = ip_address(text)
             if not (address.is_link_local or address.is_loopback or address.is_multicast):
                 found.append((address.version, message["index"], str(address)))
-    return [text for _, _, text in sorted(found, key=lambda item: item[:2])]
+    return [(text, names[index]) for _, index, text in sorted(found, key=lambda item: item[:2])]

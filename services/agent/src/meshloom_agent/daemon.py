@@ -1,7 +1,8 @@
 """The daemon behind the command line: takes it up and down, and keeps it up."""
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -24,6 +25,7 @@ from meshloom_agent.management_client import (
     ManagementUnreachable,
     canonical_setup_key,
 )
+from meshloom_agent.path_settings import in_environment, mesh_options, relay_transports
 from meshloom_agent.relays import NamedTransport
 from meshloom_agent.report import CONNECTED, NEEDS_LOGIN, PeerReport, Report
 
@@ -41,11 +43,13 @@ class Daemon:
         tunnel: Chosen[TunnelContext, Tunnel],
         extra_roots: bytes = b"",
         transports: Sequence[NamedTransport] = (),
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
         self.files = files
         self.report = Report()
         self.settings = files.settings()
         self._tunnel, self._roots, self._transports = tunnel, extra_roots, transports
+        self._environment = environment
         self._engine: Engine | None = None
         self._scope: anyio.CancelScope | None = None
         self._ended = anyio.Event()
@@ -207,13 +211,15 @@ class Daemon:
     async def _run_once(self) -> None:
         self.report = self.report.renewed(failure=self.failure)
         first, self._first = self._first, None
+        settings = in_environment(self.settings, self._environment)
         self._engine = Engine(
             self.files,
-            self.settings,
+            settings,
             self._tunnel,
             self.report,
             extra_roots=self._roots,
-            transports=self._transports,
+            transports=relay_transports(self._transports, settings.relay_transport),
+            options=mesh_options(settings, self._environment),
         )
         try:
             await self._engine.run(first)

@@ -25,6 +25,7 @@ from meshloom_agent.diagnostics.servers import ServerProbes
 from meshloom_agent.diagnostics.service import DiagnosticsService
 from meshloom_agent.files import AgentSettings
 from meshloom_agent.management_client import LoginDenied, ManagementUnreachable
+from meshloom_agent.path_settings import check, path_fields
 from meshloom_agent.report import PeerReport, RelayReport
 
 UP_WITHIN = 50.0
@@ -193,7 +194,9 @@ def merged(settings: AgentSettings, request: pb.LoginRequest) -> AgentSettings:
         given["ipv6"] = not request.disable_ipv6
     if request.extraIFaceBlacklist:
         given["excluded_interfaces"] = tuple(request.extraIFaceBlacklist)
+    given |= path_fields(request)
     made = attrs.evolve(settings, **given)
+    check(made)
     if not INTERFACE.fullmatch(made.interface) or made.interface in (".", ".."):
         raise ConfigError(f"--interface-name {made.interface!r}: no name of an interface; 1 to 15 letters and digits")
     if not 0 <= made.port <= MAX_PORT:

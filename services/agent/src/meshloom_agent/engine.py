@@ -26,6 +26,7 @@ from meshloom_agent.map_keeper import MapKeeper
 from meshloom_agent.mesh import Mesh, MeshOptions
 from meshloom_agent.network import (
     OwnAddress,
+    external_addresses,
     is_refused,
     own_address,
     relays,
@@ -38,7 +39,7 @@ from meshloom_agent.paths import Paths
 from meshloom_agent.relays import NamedTransport
 from meshloom_agent.report import CONNECTED, CONNECTING, PeerReport, Report, ServerReport, wall_clock
 from meshloom_agent.signal_client import SignalClient
-from meshloom_linux.watch import host_addresses, network_changes
+from meshloom_linux.watch import host_interfaces, network_changes
 
 _log = logging.getLogger(__name__)
 
@@ -206,6 +207,7 @@ class Engine:
         lazy = config.LazyConnectionEnabled if self._settings.lazy is None else self._settings.lazy
         self._report.lazy = lazy
         self._paths.set_lazy(lazy)
+        self._mesh.options = attrs.evolve(self._mesh.options, mtu=self._settings.mtu or own.mtu or DEFAULT_MTU)
         if own != self._own:
             self._own = own
             self._report.addresses, self._report.fqdn = own.addresses, own.fqdn
@@ -218,9 +220,16 @@ class Engine:
             self._stuns = servers
             self._report.stuns = tuple(servers)
             self._resolve.set()
-        self._paths.set_relays(*relays(config))
+        urls, token = relays(config)
+        self._paths.set_relays(self._relays_of(urls), token)
         if config.turns:
             self._paths.turn.set_servers(turn_servers(config))
+
+    def _relays_of(self, told: list[str]) -> Sequence[str]:
+        """The relays to use, where there are any."""
+        if not self._settings.relays:
+            return ()
+        return self._settings.home_relays or told
 
     def _take_peers(self) -> None:
         peers = remote_peers(self._newest.NetworkMap, self._public, ipv6=self._settings.ipv6)
@@ -271,7 +280,9 @@ class Engine:
                 await self._refresh_addresses()
 
     async def _refresh_addresses(self) -> None:
-        addresses = await host_addresses({self._settings.interface}, self._settings.excluded_interfaces)
+        interfaces = await host_interfaces({self._settings.interface}, self._settings.excluded_interfaces)
+        addresses = [each for each, _ in interfaces if self._settings.ipv6_discovery or ":" not in each]
+        self._mesh.set_external(external_addresses(self._settings.external_ips, interfaces), anyio.current_time())
         if self._mesh.set_local(addresses, self._running.listen_port, anyio.current_time()):
             self._paths.network_changed()
         self._paths.flush()
@@ -284,7 +295,8 @@ class Engine:
             for host, port in self._stuns:
                 try:
                     for *_, address in await anyio.getaddrinfo(host, port, type=2):
-                        found.append((str(address[0]), int(address[1])))
+                        if self._settings.ipv6_discovery or ":" not in str(address[0]):
+                            found.append((str(address[0]), int(address[1])))
                 except OSError as error:
                     _log.warning("the STUN server %s has no address: %s", host, error)
             if found or not self._stuns:

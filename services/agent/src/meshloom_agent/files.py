@@ -39,6 +39,14 @@ class AgentSettings:
         up: Whether it shall be connected.
         lazy: Whether peers sleep until there is traffic; None for what management says.
         excluded_interfaces: Beginnings of names of interfaces whose addresses are not offered.
+        external_ips: Addresses of routers that hand WireGuard's port on to here: ``outer``, or ``outer/inner`` with the
+            address or the name of the interface behind it.
+        force_relay: No direct paths.
+        relays: Whether relays of the mesh are used.
+        home_relays: Relays to use instead of those that management tells of.
+        relay_transport: ``auto``, ``quic``, ``ws``, ``prefer-quic`` or ``prefer-ws``.
+        ipv6_discovery: Whether paths over IPv6 are looked for.
+        port_mapping: Whether the router is asked to hand WireGuard's port on to here.
     """
 
     management_url: str = ""
@@ -49,6 +57,13 @@ class AgentSettings:
     ipv6: bool = True
     excluded_interfaces: tuple[str, ...] = ()
     lazy: bool | None = None
+    external_ips: tuple[str, ...] = ()
+    force_relay: bool = False
+    relays: bool = True
+    home_relays: tuple[str, ...] = ()
+    relay_transport: str = "auto"
+    ipv6_discovery: bool = True
+    port_mapping: bool = True
     up: bool = False
 
 

@@ -1,6 +1,7 @@
 """A network map as the agent uses it; entries that cannot be are left out and said, never a reason to fall."""
 
 import logging
+from collections.abc import Sequence
 from ipaddress import IPv4Interface, IPv6Address, IPv6Interface, ip_network
 from urllib.parse import parse_qs
 
@@ -112,6 +113,25 @@ def turn_servers(config: pb.NetbirdConfig) -> list[TurnServer]:
             )
         else:
             _log.error("the TURN server %s is not used: its URI is turn:host:port?transport=udp or tcp", where)
+    return found
+
+
+def external_addresses(mapped: Sequence[str], interfaces: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Addresses of routers that hand our port on to us, each with ours behind it (empty where it is any).
+
+    Args:
+        mapped: ``outer``, or ``outer/inner`` with an address or the name of an interface.
+        interfaces: Our addresses, each with its interface's name.
+    """
+    found = []
+    for text in mapped:
+        outer, _, inner = text.partition("/")
+        family = [(address, name) for address, name in interfaces if (":" in address) == (":" in outer)]
+        behind = [address for address, name in family if inner in ("", address, name)]
+        if behind:
+            found.append((outer, behind[0]))
+        else:
+            _log.warning("--external-ip-map %s: this machine has no such address or interface now", text)
     return found
 
 

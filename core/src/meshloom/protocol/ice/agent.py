@@ -42,6 +42,7 @@ class IceAgent:
         token: First 4 bytes of our transactions, by which responses find here.
         tie_breaker: 64 random bits (section 16.1).
         paced_until: When the session before this one might have sent its next check: a new one is no way to send more.
+        direct: Whether the port itself is a way, besides our relayed candidates.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class IceAgent:
         now: float,
         paced_until: float = 0.0,
         timers: Timers | None = None,
+        direct: bool = True,
     ) -> None:
         self.controlling = controlling
         self.local = local
@@ -67,7 +69,7 @@ class IceAgent:
         self._password = local.pwd.encode()
         self._remote_password = b""
         self._local_candidates: dict[Address, Candidate] = {}
-        self._pairs = Checklist()
+        self._pairs = Checklist(direct=direct)
         self._out: list[Outgoing] = []
         self._started: float | None = None
         self._first_valid: float | None = None
@@ -238,12 +240,12 @@ class IceAgent:
             reason = stun.error_value(ROLE_CONFLICT, "Role Conflict")
             self._respond(Kind.ERROR, request, (Attribute.ERROR_CODE, reason), source, via)
             return
-        mapped = stun.pack_address(source, request.transaction)
-        self._respond(Kind.SUCCESS, request, (Attribute.XOR_MAPPED_ADDRESS, mapped), source, via)
         rank = min(request.number(Attribute.PRIORITY) or 1, 0xFFFFFFFF)
         pair = self._pairs.shown(source, rank, via)
         if pair is None:
             return
+        mapped = stun.pack_address(source, request.transaction)
+        self._respond(Kind.SUCCESS, request, (Attribute.XOR_MAPPED_ADDRESS, mapped), source, via)
         nominates = Attribute.USE_CANDIDATE in request.attributes and not self.controlling
         if (nominates or self._is_wanted(pair)) and self._pairs.learn(pair, self.selected):
             pair.nominated |= nominates

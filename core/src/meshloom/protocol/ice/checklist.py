@@ -22,9 +22,15 @@ INSIDE = tuple(
 
 
 class Checklist:
-    """Bounded: what does not fit is left out."""
+    """Bounded: what does not fit is left out.
 
-    def __init__(self) -> None:
+    Args:
+        direct: Whether the port itself is a way, besides our relayed candidates.
+    """
+
+    def __init__(self, *, direct: bool = True) -> None:
+        self._direct = direct
+        self._remotes: dict[Address, Candidate] = {}
         self._pairs: dict[tuple[Address | None, Address], Pair] = {}
         self._ways: dict[Address, Candidate] = {}
 
@@ -40,7 +46,11 @@ class Checklist:
 
     def add(self, remote: Candidate, now: float) -> None:
         """A candidate of the other's, by every way that we have; what was only learned of it before becomes sure."""
-        for way in (None, *self._ways.values()):
+        if len(self._remotes) < MAX_PAIRS:
+            self._remotes.setdefault(remote.address, remote)
+        if self._direct:
+            self._add(remote, None, now)
+        for way in self._ways.values():
             self._add(remote, way, now)
 
     def set_ways(self, relayed: dict[Address, Candidate], now: float) -> list[Pair]:
@@ -50,14 +60,14 @@ class Checklist:
             del self._pairs[_key(pair)]
         new = [relayed[address] for address in relayed.keys() - self._ways.keys()]
         self._ways = relayed
-        for remote in [pair.remote for pair in self._pairs.values() if pair.via is None]:
+        for remote in self._remotes.values():
             for way in new:
                 self._add(remote, way, now)
         return gone
 
     def shown(self, source: Address, rank: int, via: Address | None) -> Pair | None:
         """The pair by which the other side reaches us, kept or not (section 7.3.1.3); None for no way of ours."""
-        if via is not None and via not in self._ways:
+        if (via is None and not self._direct) or (via is not None and via not in self._ways):
             return None
         remote = Candidate(CandidateKind.PEER_REFLEXIVE, source, rank, "prflx")
         return self.get(via, source) or Pair(remote, None, via=self._ways[via] if via is not None else None)

@@ -13,6 +13,7 @@ from meshloom_agent.cli.client import daemon
 from meshloom_agent.cli.diagnose import debug, doctor, netcheck
 from meshloom_agent.cli.exits import FAILED, TIMEOUT, USAGE, fail
 from meshloom_agent.cli.options import address_option, option
+from meshloom_agent.cli.path_options import login_fields, path_options
 from meshloom_agent.cli.ping import ping
 from meshloom_agent.cli.service import service
 from meshloom_agent.cli.status import status
@@ -34,6 +35,7 @@ def join_options(command: Any) -> Any:
             option("--preshared-key", help="Symmetric key that all machines share besides; empty for none."),
             option("--disable-ipv6/--enable-ipv6", default=None, help="No IPv6 inside the mesh."),
             option("--extra-iface-blacklist", multiple=True, help="Beginning of names of interfaces not to offer."),
+            *path_options,
             address_option,
         ]
     ):
@@ -81,6 +83,7 @@ def _log_in(stub: Any, given: dict[str, Any]) -> None:
         disable_ipv6=given["disable_ipv6"],
         extraIFaceBlacklist=given["extra_iface_blacklist"],
         optionalPreSharedKey=given["preshared_key"],
+        **login_fields(given),
     )
     stub.Login(request, timeout=60)
 

@@ -43,7 +43,7 @@ class Introduction:
     def tell(self, candidates: Iterable[Candidate], *, relayed: bool) -> None:
         """Those that the other was not told of yet; the *relayed* ones only where they are wanted."""
         for candidate in () if self.options.force_relay else candidates:
-            wanted = relayed or candidate.kind is not CandidateKind.RELAY
+            wanted = relayed if candidate.kind is CandidateKind.RELAY else not (relayed and self.options.turn_only)
             if wanted and candidate.address not in self._told:
                 self._told.add(candidate.address)
                 self.signals.append(SignalMessage(SignalKind.CANDIDATE, self.other, candidate=candidate.line()))

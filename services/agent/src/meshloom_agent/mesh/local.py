@@ -26,6 +26,8 @@ class LocalCandidates:
         self._discovery = AddressDiscovery(token, entropy)
         self._addresses: list[str] = []
         self._allocations: dict[Address, Address] = {}
+        self._external: list[tuple[str, str]] = []
+        self._opened: dict[Address, Address] = {}
         self._asked = -ASK_AGAIN
 
     def set_servers(self, stuns: Sequence[Address], now: float) -> None:
@@ -37,6 +39,18 @@ class LocalCandidates:
         """Our relayed addresses on TURN servers, each with the address of ours that the server sees."""
         if dict(allocations) != self._allocations:
             self._allocations = dict(allocations)
+            self._make()
+
+    def set_external(self, addresses: Sequence[tuple[str, str]]) -> None:
+        """Addresses of routers that hand our port on to us as it is, each with ours behind it."""
+        if list(addresses) != self._external:
+            self._external = list(addresses)
+            self._make()
+
+    def set_opened(self, opened: Mapping[Address, Address]) -> None:
+        """Ports of routers that they have opened for ours on request, each with our address behind it."""
+        if dict(opened) != self._opened:
+            self._opened = dict(opened)
             self._make()
 
     def set_addresses(self, addresses: Sequence[str], listen_port: int, now: float) -> bool:
@@ -88,10 +102,16 @@ class LocalCandidates:
 
     def _make(self) -> None:
         hosts = host_candidates(self._addresses, self.listen_port)
+        bases: dict[Address, Address] = {}
+        if self.listen_port:  # what is sure to be handed on to us comes before what a router may only do for some
+            bases |= {(outer, self.listen_port): (inner, self.listen_port) for outer, inner in self._external}
+            bases |= self._opened
+        for mapped in self._discovery.mapped:
+            bases.setdefault(mapped, self._base(mapped, hosts))
         known = {candidate.address for candidate in hosts}
         reflexive = [
-            local_candidate(CandidateKind.SERVER_REFLEXIVE, mapped, 65535 - number, self._base(mapped, hosts))
-            for number, mapped in enumerate(self._discovery.mapped)
+            local_candidate(CandidateKind.SERVER_REFLEXIVE, mapped, 65535 - number, base)
+            for number, (mapped, base) in enumerate(bases.items())
             if mapped not in known
         ]
         relayed = [

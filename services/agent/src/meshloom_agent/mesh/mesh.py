@@ -109,6 +109,16 @@ class Mesh:
         self._local.set_allocations(allocations)
         self._after_local(now)
 
+    def set_external(self, addresses: Sequence[tuple[str, str]], now: float) -> None:
+        """Addresses of routers that hand our port on to us, each with ours behind it."""
+        self._local.set_external(addresses)
+        self._after_local(now)
+
+    def set_mapped(self, mapped: Mapping[Address, Address], now: float) -> None:
+        """Ports of routers that they have opened for ours on request, each with our address behind it."""
+        self._local.set_opened(mapped)
+        self._after_local(now)
+
     def set_local(self, addresses: Sequence[str], listen_port: int, now: float) -> bool:
         """Addresses of this host's interfaces, best first, and WireGuard's port; whether others were known before."""
         moved = self._local.set_addresses(addresses, listen_port, now)
@@ -365,6 +375,8 @@ class Mesh:
         """Whether no check may go there, whoever says that a peer is there: the overlay, groups, and ourselves."""
         parsed = ip_address(address[0])
         parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+        if parsed.version == 6 and not self.options.ipv6:
+            return True
         if parsed.is_loopback or parsed.is_multicast or parsed.is_unspecified:
             return True
         return any(parsed in network for network in self._overlay) or any(

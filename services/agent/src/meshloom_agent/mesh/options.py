@@ -24,6 +24,8 @@ class MeshOptions:
         mtu: Of the tunnel's interface: a direct path that carries less is found out.
         relays: Whether relays are used.
         force_relay: No direct paths.
+        turn_only: With a peer that no relay of the mesh reaches, only ways through TURN servers.
+        ipv6: Whether direct paths over IPv6 are looked for.
     """
 
     version: str = "0.77.1"
@@ -40,3 +42,5 @@ class MeshOptions:
     mtu: int = 1280
     relays: bool = True
     force_relay: bool = False
+    turn_only: bool = False
+    ipv6: bool = True
