@@ -89,7 +89,9 @@ class Paths:
 
     def set_relays(self, urls: Sequence[str], token: bytes) -> None:
         """What management says of relays; a new token is for the next connection."""
-        self._token = token
+        if token != self._token:
+            self._token = token
+            self.links.retry()
         can_carry = self._tunnel is None or self._tunnel.capabilities.carries
         self.plan.set_servers(urls if token and can_carry else [], anyio.current_time())
         self.flush()
@@ -190,7 +192,7 @@ class Paths:
     def _relayed_path(self, peer: RelayPeerID) -> RelayedPath:
         path = self._relayed.get(peer)
         if path is None:
-            path = self._relayed[peer] = RelayedPath(self._running, peer)
+            path = self._relayed[peer] = RelayedPath(self._running, peer, partial(self._too_long, peer))
         return path
 
     def _settle_relayed(self) -> None:
@@ -209,9 +211,6 @@ class Paths:
             path.late = partial(self._came_late, peer) if is_direct else None
             if was_direct and not is_direct and url is not None:
                 self.links.suspect(url)
-            if path.too_long and url is not None:
-                path.too_long = False
-                self.links.avoid_transport(url)
         for id in self._relayed.keys() - wanted:
             self._relayed.pop(id).close()
 
@@ -238,6 +237,11 @@ class Paths:
             }
             if other:
                 await self._running.set_endpoints(other)
+
+    def _too_long(self, peer: RelayPeerID, size: int) -> None:
+        key = self.links.key_of(peer)
+        if key is not None and (url := self.plan.link_of(key)) is not None:
+            self.links.too_long(url, size)
 
     def _links_changed(self) -> None:
         self._links_news = True

@@ -133,7 +133,8 @@ class Relay:
         peer.left()
         if self.routes.get(packet_head(id)) is peer:
             del self.routes[packet_head(id)]
-        for each in self.where.leave(id, peer):
+        watching = self.where.leave(id, peer)
+        for each in () if self._draining else watching:  # all of them are told to go
             each.tell(Kind.OFFLINE, [id])
 
     def _check(self, token: bytes) -> str:

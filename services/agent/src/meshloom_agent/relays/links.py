@@ -25,6 +25,8 @@ STAGGER = 0.3
 """Seconds until the next transport of the list is tried beside those before it."""
 SILENT = 1.0
 """Seconds without a word from a relay that is suspected to be out of reach."""
+MEASURED_WITHIN = 3.0
+"""Seconds in which a transport has found out how long a message its path carries."""
 AVOID_FIRST, AVOID_LONGEST = 600.0, 3600.0
 """Seconds for which a transport is not used that a packet was too long for; doubled each time."""
 
@@ -53,34 +55,39 @@ class RelayLink:
         self._links = links
         self._ip = str(ip_address(ip)) if ip else ""
         self._avoided: dict[str, _Avoided] = {}
-        self._renew = anyio.Event()
-        self._is_suspected = False
+        self._again, self._is_to_renew = anyio.Event(), False
+        self._is_suspected = self._is_measuring = self._is_authenticating = False
 
     async def run(self) -> None:
         """Connect, and again when the connection is lost."""
         backoff = Backoff(first=FIRST_RETRY, longest=LONGEST_RETRY)
-        try:
-            while True:
-                self._renew = anyio.Event()
-                try:
-                    with anyio.fail_after(CONNECT_WITHIN):
-                        await self._replace()
-                    backoff.reset()
-                    await self._keep()
-                except TimeoutError:
-                    self._failed("it does not answer")
-                except (TransportError, ProtocolError) as error:
-                    self._failed(str(error))
-                if not self._renew.is_set():
+        async with anyio.create_task_group() as tasks:
+            try:
+                while True:
+                    self._is_to_renew = False
+                    try:
+                        with anyio.fail_after(CONNECT_WITHIN):
+                            tasks.start_soon(self._watch, await self._replace())
+                        backoff.reset()
+                        while self.session is not None and not self._is_to_renew:
+                            await self._news()
+                        if self.session is not None:
+                            continue  # what stands is to be replaced
+                    except TimeoutError:
+                        self._failed("it does not answer")
+                    except (TransportError, ProtocolError) as error:
+                        self._failed(str(error))
                     with anyio.move_on_after(backoff.next()):
-                        await self._renew.wait()
-        finally:
-            if self.session is not None:
-                self.session.end()
+                        while not self._is_to_renew:
+                            await self._news()
+            finally:
+                if self.session is not None:
+                    self.session.end()
 
     def renew(self) -> None:
         """The network has changed: connect anew; what stands is kept until the new connection does."""
-        self._renew.set()
+        self._is_to_renew = True
+        self._again.set()
 
     async def prove(self) -> None:
         """A direct path was lost, and the way to the relay may be with it: connect anew if nothing comes from there."""
@@ -93,28 +100,49 @@ class RelayLink:
         if session is self.session and session.received == heard:
             self.renew()
 
-    def avoid_current(self) -> None:
-        """A packet was too long for the transport in use: use others for a while, if there are any."""
+    def too_long(self, size: int, tasks: TaskGroup) -> None:
+        """A message was too long for the transport in use: use others for a while, if there are any.
+
+        A transport that has just begun to look how much its path carries gets the time to find out.
+        """
         session = self.session
-        if session is None or session.connection is None or len(self._links.transports) < 2:
-            return
-        avoided = self._avoided.setdefault(session.connection.transport, _Avoided())
-        avoided.until = anyio.current_time() + avoided.wait
-        avoided.wait = min(2 * avoided.wait, AVOID_LONGEST)
-        _log.info("relay %s: packets are too long for %s", self.url, session.connection.transport)
-        self.renew()
+        if session is not None and not self._is_measuring and len(self._links.transports) > 1:
+            self._is_measuring = True
+            tasks.start_soon(self._measure, session, size)
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    async def _replace(self) -> None:
+    async def _measure(self, session: Session, size: int) -> None:
+        with anyio.move_on_after(MEASURED_WITHIN):
+            await session.over.wait()
+        self._is_measuring = False
+        connection = session.connection
+        if session.lost or session is not self.session or connection is None or size <= connection.max_message_size:
+            return
+        avoided = self._avoided.setdefault(connection.transport, _Avoided())
+        if avoided.until > anyio.current_time():
+            return  # there is nothing but what is avoided
+        avoided.until = anyio.current_time() + avoided.wait
+        avoided.wait = min(2 * avoided.wait, AVOID_LONGEST)
+        _log.info("relay %s: packets of %d bytes are too long for %s", self.url, size, connection.transport)
+        self.renew()
+
+    async def _news(self) -> None:
+        self._again = anyio.Event()
+        await self._again.wait()
+
+    async def _replace(self) -> Session:
         """A new session in place of the old one."""
         address = RelayAddress.parse(self.url, self._ip)
         session = await self._first_of(address)
+        self._is_authenticating = True
         try:
             await session.run(until_accepted=True)
         except BaseException:
             session.end()
             raise
+        finally:
+            self._is_authenticating = False
         if session.home is None:
             raise TransportError(f"the relay {self.url} refuses: {session.lost}")
         old, self.session, self.error = self.session, session, ""
@@ -123,32 +151,21 @@ class RelayLink:
         self._links.came_up(self.url, session)
         if old is not None:
             old.end()
+        return session
 
-    async def _keep(self) -> None:
-        """Until the session is over, or is to be replaced."""
-        session = self.session
-        if session is None:
-            return
-        async with anyio.create_task_group() as tasks:
-
-            async def stop_when_renewed() -> None:
-                await self._renew.wait()
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(stop_when_renewed)
-            await session.run()
-            tasks.cancel_scope.cancel()
-        if session.lost:
+    async def _watch(self, session: Session) -> None:
+        """Until the session is over, be it that another has replaced it."""
+        await session.run()
+        if session is self.session and not self._is_authenticating:  # else the relay sees the new one first
             self._failed(session.lost)
+            self._again.set()
 
     def _failed(self, reason: str) -> None:
-        self.error = reason
-        if self.session is not None and not self.session.lost and not self._renew.is_set():
+        if self.session is not None and not self.session.lost:
             return  # only the attempt to replace it has failed
+        self.error = reason
         _log.info("relay %s is not connected: %s", self.url, reason)
-        if self.session is not None:
-            self.session.end()
-            self.session = None
+        self.session = None
         self._links.went_down(self.url, reason)
 
     async def _first_of(self, address: RelayAddress) -> Session:
@@ -231,6 +248,10 @@ class RelayLinks:
             self._keys[id] = peer
         return id
 
+    def key_of(self, id: RelayPeerID) -> PublicKey | None:
+        """The peer that relays call so, unless it was forgotten."""
+        return self._keys.get(id)
+
     def forget(self, peers: set[PublicKey]) -> None:
         """These are no longer in the map."""
         for peer in peers:
@@ -258,6 +279,12 @@ class RelayLinks:
         for link, _ in self._links.values():
             link.renew()
 
+    def retry(self) -> None:
+        """There is a new token: relays that are not connected to may accept it."""
+        for link, _ in self._links.values():
+            if link.session is None:
+                link.renew()
+
     def session(self, url: str | None) -> Session | None:
         """The session on a relay, while there is one."""
         found = self._links.get(url) if url is not None else None
@@ -269,10 +296,11 @@ class RelayLinks:
         if found is not None and self._tasks is not None:
             self._tasks.start_soon(found[0].prove)
 
-    def avoid_transport(self, url: str) -> None:
-        """A packet was too long for the transport that reaches that relay."""
-        if (found := self._links.get(url)) is not None:
-            found[0].avoid_current()
+    def too_long(self, url: str, size: int) -> None:
+        """A message was too long for the transport that reaches that relay."""
+        found = self._links.get(url)
+        if found is not None and self._tasks is not None:
+            found[0].too_long(size, self._tasks)
 
     @property
     def errors(self) -> Mapping[str, str]:

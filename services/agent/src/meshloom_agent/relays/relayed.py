@@ -13,13 +13,15 @@ class RelayedPath:
     Attributes:
         connection: None while no relay reaches the peer; its packets are lost then.
         late: Called for each packet that still comes this way while the direct path is in use; None otherwise.
+
+    Args:
+        too_long: Called with the size of each message that is longer than the connection carries.
     """
 
-    def __init__(self, tunnel: Tunnel, peer: RelayPeerID) -> None:
+    def __init__(self, tunnel: Tunnel, peer: RelayPeerID, too_long: Callable[[int], None]) -> None:
         self.connection: Connection | None = None
         self.late: Callable[[], None] | None = None
-        self.too_long = False
-        """Whether a packet was longer than the connection carries."""
+        self._too_long = too_long
         self._tunnel, self._head = tunnel, packet_head(peer)
         self._carrier: Carrier | None = None
 
@@ -37,8 +39,8 @@ class RelayedPath:
     def send(self, message: memoryview) -> None:
         """A packet for the peer, its head in front."""
         connection = self.connection
-        if connection is not None and not connection.send(message):
-            self.too_long |= len(message) > connection.max_message_size
+        if connection is not None and not connection.send(message) and len(message) > connection.max_message_size > 0:
+            self._too_long(len(message))
 
     def send_packet(self, packet: bytes) -> None:
         """A packet for the peer that did not come through WireGuard's socket."""

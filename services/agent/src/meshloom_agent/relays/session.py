@@ -29,12 +29,13 @@ class Session(Receiver):
         home: How the relay calls itself, once it has accepted us.
         received: Messages that came.
         lost: Why the session is over; empty until then.
+        over: Set once it is.
     """
 
     def __init__(self, packets: Packets, changed: Callable[[RelayPeerID, bool], None]) -> None:
         self.connection: Connection | None = None
         self.home: HomeRelay | None = None
-        self.lost = ""
+        self.lost, self.over = "", anyio.Event()
         self.received = 0
         self._packets, self._changed = packets, changed
         self._client: RelayClient | None = None
@@ -77,8 +78,7 @@ class Session(Receiver):
             self._client.end(anyio.current_time())
             self._drain()
             self.connection.close()
-        self.lost = self.lost or "left"
-        self._wake.set()
+        self._end("left")
 
     # -- what the connection calls -----------------------------------------------------------------------------
 
@@ -100,8 +100,7 @@ class Session(Receiver):
         if self._client is not None:
             self._client.connection_lost(reason, anyio.current_time())
             self._drain()
-        self.lost = self.lost or reason
-        self._wake.set()
+        self._end(reason)
 
     # -- inside ------------------------------------------------------------------------------------------------
 
@@ -126,8 +125,13 @@ class Session(Receiver):
             case PacketReceived(peer, payload):
                 self._packets(peer, payload)
             case RelayLost(reason):
-                self.lost = self.lost or reason
+                self._end(reason)
                 connection.close()
+
+    def _end(self, reason: str) -> None:
+        self.lost = self.lost or reason
+        self.over.set()
+        self._wake.set()
 
 
 def _packed(host: str) -> bytes | None:
