@@ -1,6 +1,6 @@
 """When offers are repeated."""
 
-from meshloom_agent.mesh.offers import SILENT, OfferTimer
+from meshloom_agent.mesh.offers import APART, SILENT, OfferTimer
 
 
 def waits(timer, until, now=0.0):
@@ -48,3 +48,16 @@ def test_who_begins_again_offers_at_once_and_soon_again():
     offers.begin(3600.0)
     assert offers.due == 3600
     assert waits(offers, 3607, now=3600.0)[:3] == [1, 2, 4]
+
+
+def test_who_offers_again_does_so_soon_and_then_as_seldom_as_before():
+    offers = timer()
+    waits(offers, 100)
+    offers.plan(100.0)
+    offers.again(102.0)
+    assert offers.due == 100 + APART
+    offers.again(105.0)
+    assert offers.due == 100 + APART
+    assert waits(offers, 111, now=110.0) == [30]
+    offers.again(130.0)
+    assert offers.due == 130

@@ -10,6 +10,7 @@ from meshloom_agent.testing import SimulatedMesh
 
 CONE = Nat()
 HAIRPINNING = Nat(Mapping.ADDRESS_AND_PORT_DEPENDENT, Filtering.ADDRESS_DEPENDENT)
+SYMMETRIC = Nat(Mapping.ADDRESS_AND_PORT_DEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT)
 STEADY = Conditions(delay=0.01)
 
 
@@ -124,3 +125,37 @@ def test_stun_that_was_away_is_found_soon_after_it_is_back():
     mesh.clock.run_for(200)
     mesh.stun.is_up = True
     assert mesh.clock.run_until(lambda: bool(agent.mesh.public_addresses), within=60) < 20
+
+
+def test_a_router_that_forgets_sooner_than_it_is_asked_is_asked_more_often():
+    mesh = SimulatedMesh(1, STEADY)
+    agent = mesh.agent(mesh.lab.behind(attrs.evolve(CONE, timeout=20)).host())
+    mesh.clock.run_for(60)
+    known, sent = agent.mesh.public_addresses, agent.host.sent
+    mesh.clock.run_for(120)
+    assert agent.mesh.public_addresses == known
+    assert agent.host.sent - sent <= 120 / 6
+
+
+def test_a_router_that_was_restarted_once_is_not_asked_ever_more_often():
+    mesh = SimulatedMesh(1, STEADY)
+    site = mesh.lab.behind(CONE)
+    agent = mesh.agent(site.host())
+    for _ in range(5):
+        mesh.clock.run_for(60)
+        site.router.restart()
+    mesh.clock.run_for(60)
+    sent = agent.host.sent
+    mesh.clock.run_for(120)
+    assert agent.host.sent - sent <= 120 / 6
+
+
+def test_a_relayed_pair_whose_router_gives_ever_new_addresses_does_not_flood_signal():
+    mesh = SimulatedMesh(1, STEADY, relays=1)
+    one = mesh.agent(mesh.lab.behind(attrs.evolve(SYMMETRIC, timeout=4)).host())
+    other = mesh.agent(mesh.lab.behind(SYMMETRIC).host())
+    mesh.clock.run_for(120)
+    assert one.path_to(other).is_relayed
+    count = signalled(mesh)
+    mesh.clock.run_for(600)
+    assert count.total() <= 600

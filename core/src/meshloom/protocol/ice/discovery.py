@@ -9,6 +9,7 @@ from meshloom.protocol.stun import Address, Kind, encode, parse
 
 TOKEN = 4
 FIRST_REPETITION = 0.25
+LEAST_REFRESH = 6.0
 TRIES = 7
 """Section 6.2.1's number of requests; our first repetition comes sooner, since an answer is waited for."""
 
@@ -18,6 +19,8 @@ class _Server:
     """One server's conversation."""
 
     next_request: float | None
+    refresh: float
+    is_refresh: bool = False
     tries: int = 0
     transaction: bytes = b""
     mapped: Address | None = None
@@ -30,7 +33,7 @@ class AddressDiscovery:
 
     Args:
         token: First 4 bytes of its transactions, by which responses find here.
-        refresh: Seconds between two requests to a server that answers.
+        refresh: Seconds between two requests to a server that answers; less where a router forgets sooner.
         retry: Seconds until a server that did not answer is tried again.
     """
 
@@ -50,13 +53,13 @@ class AddressDiscovery:
         for gone in [address for address in self._servers if address not in wanted]:
             self.changed |= self._servers.pop(gone).mapped is not None
         for address in wanted:
-            self._servers.setdefault(address, _Server(next_request=now))
+            self._servers.setdefault(address, _Server(now, self._refresh))
         self.handle_timer(now)
 
     def ask_again(self, now: float) -> None:
         """Ask all at once, since the network has changed; what was known is kept until the answers come."""
         for server in self._servers.values():
-            server.next_request, server.tries = now, 0
+            server.next_request, server.tries, server.is_refresh = now, 0, False
         self.handle_timer(now)
 
     def receive(self, data: bytes, source: Address, now: float) -> None:
@@ -71,10 +74,12 @@ class AddressDiscovery:
             return
         if mapped is None:
             return
+        if server.is_refresh and server.mapped not in (None, mapped):
+            server.refresh = max(server.refresh / 2, LEAST_REFRESH)  # a router has forgotten the mapping meanwhile
         self.changed |= mapped != server.mapped
         server.mapped = mapped
         server.transaction, server.tries = b"", 0
-        server.next_request = now + self._refresh
+        server.next_request, server.is_refresh = now + server.refresh, True
 
     def handle_timer(self, now: float) -> None:
         """Send what is due."""
@@ -83,7 +88,7 @@ class AddressDiscovery:
                 continue
             if server.tries >= TRIES:
                 self.changed |= server.mapped is not None
-                server.mapped, server.tries = None, 0
+                server.mapped, server.tries, server.is_refresh = None, 0, False
                 server.next_request = now + self._retry
                 continue
             if not server.tries:

@@ -6,6 +6,9 @@ SILENT = 120.0
 """Seconds without a word after which a peer is taken for absent. It has been sent several offers by then, and one
 that comes back offers by itself."""
 
+APART = 10.0
+"""Seconds between two offers for a reason that may come up time and again, at the least."""
+
 
 @attrs.define
 class OfferTimer:
@@ -26,6 +29,7 @@ class OfferTimer:
     heard: float
     due: float | None = None
     _count: int = attrs.field(default=0, init=False)
+    _planned: float = attrs.field(default=-APART, init=False)
 
     @property
     def is_first(self) -> bool:
@@ -36,12 +40,17 @@ class OfferTimer:
         """Offer at once, and then again and again."""
         self._count, self.due = 0, now
 
+    def again(self, now: float) -> None:
+        """Offer soon, and then after the waits that it has come to: for what may happen time and again."""
+        soon = max(now, self._planned + APART)
+        self.due = soon if self.due is None else min(self.due, soon)
+
     def plan(self, now: float, longest: float | None = None) -> None:
         """The next one, after a wait that doubles."""
         if longest is None:
             longest = self.longest if now - self.heard < SILENT else self.absent
         wait = min(self.first * 2.0 ** min(self._count, 32), longest)
-        self._count += 1
+        self._count, self._planned = self._count + 1, now
         self.due = now + wait * self.spread
 
     def stop(self) -> None:
