@@ -131,7 +131,7 @@ class PeerConnection:
             self._path.forget_failures(now)
             self._restart(now)
         elif self._way is Way.RELAYED and self._agent is None and listen_port:
-            self._offers.begin(now)  # with other candidates a direct path may be found
+            self._offers.again(now)  # with other candidates a direct path may be found
         else:
             self._tell_candidates()
 
