@@ -9,6 +9,9 @@ from meshloom.model.keys import PublicKey
 FIRST_LAZY = (0, 45)
 """The first version of an agent that is woken by an offer as it should be."""
 
+CROSSED = 10.0
+"""Seconds from our waking a peer in which its word that it falls asleep is older than that."""
+
 KEEPALIVE_BYTES, KEEPALIVE_EVERY = 32, 25.0
 HANDSHAKE_BYTES, HANDSHAKE_EVERY = 2 * (148 + 92) + 4 * KEEPALIVE_BYTES, 120.0
 """Of both sides, which may shake hands at the same time."""
@@ -95,6 +98,10 @@ class Activity:
                 idle.append(peer)
         self._seen = seen
         return idle
+
+    def forget(self, peer: PublicKey) -> None:
+        """When it wakes, its time begins anew."""
+        self._seen.pop(peer, None)
 
 
 def _own_traffic(seconds: float) -> float:

@@ -10,7 +10,7 @@ from meshloom.protocol.ice import Outgoing
 from meshloom.protocol.signal import SignalKind, SignalMessage
 from meshloom.protocol.stun import HEADER, Address
 from meshloom_agent.mesh.connection import Endpoint, PeerConnection
-from meshloom_agent.mesh.lazy import Activity, Asleep, Sleepers, can_sleep
+from meshloom_agent.mesh.lazy import CROSSED, Activity, Asleep, Sleepers, can_sleep
 from meshloom_agent.mesh.local import LocalCandidates
 from meshloom_agent.mesh.options import MeshOptions
 from meshloom_agent.mesh.path import ThroughTurn
@@ -67,6 +67,7 @@ class Mesh:
         self._lazy = False
         self._sleepers, self._activity = Sleepers(), Activity()
         self._slept_at: dict[PublicKey, float] = {}
+        self._woken_at: dict[PublicKey, float] = {}
         self._out: list[Outgoing] = []
         self._signals: list[SignalMessage] = []
         self._packets: list[tuple[PublicKey, bytes]] = []
@@ -158,7 +159,7 @@ class Mesh:
         """A message of another agent; those of peers outside the map are dropped. It wakes a peer that sleeps."""
         key = message.other
         if message.kind is SignalKind.GO_IDLE:
-            if key in self._connections and self._may_sleep(key):
+            if key in self._connections and self._may_sleep(key) and now >= self._woken_at[key] + CROSSED:
                 self._put_to_sleep(key, now)
         elif key in self.peers and message.kind not in NOT_FOR_CONNECTIONS:
             connection = self._connections.get(key) or self._connect(key, now)
@@ -212,6 +213,7 @@ class Mesh:
     def _put_to_sleep(self, peer: PublicKey, now: float) -> None:
         self._end(peer)
         self._sleepers.packets.pop(peer, None)
+        self._activity.forget(peer)
         self._slept_at[peer] = now
         self.endpoints[peer] = Asleep(self._sleepers.number(peer))
         self.endpoints_changed = True
@@ -300,6 +302,7 @@ class Mesh:
             now=now,
         )
         self._slept_at.pop(key, None)
+        self._woken_at[key] = now
         self._connections.add(connection)
         self.relays_changed = True
         connection.set_local(self._local.candidates, self._local.listen_port, now, moved=False)
@@ -310,6 +313,7 @@ class Mesh:
 
     def _end(self, key: PublicKey) -> None:
         self._connections.remove(key)
+        self._woken_at.pop(key, None)
         self._direct.pop(key, None)
         self.relays_changed |= self.turned.pop(key, None) is not None
         self._mtus.pop(key, None)
