@@ -31,8 +31,9 @@ bench:  ## Print the benchmark table
 	@tools/setup tests bench
 	@tools/bench
 
-schedules: setup  ## Run 10 000 random schedules of the simulated network (some 15 minutes of one processor)
+schedules: setup  ## Run 10 000 random schedules of the simulated network, and 10 000 with relays (an hour of one processor)
 	.venv/bin/python -m meshloom_agent.testing.schedules --count 10000
+	.venv/bin/python -m meshloom_agent.testing.schedules --count 10000 --relays
 
 docs: setup  ## Generate docs/reference from the code
 	.venv/bin/python tools/reference

@@ -26,6 +26,7 @@ QUIET_DATAGRAMS = 2.0
 """Datagrams a second that an agent of a mesh at rest sends to a connected peer at the most."""
 TRYING_DATAGRAMS = 12.0
 """The same in the first minutes for a peer to which there is no direct path, with the answers to its tries."""
+HEALTHY = Conditions(delay=0.015, jitter=0.01)
 PAUSES = (0.0, 0.01, 0.05, 0.3, 1.0, 5.0, 20.0, 70.0)
 
 
@@ -37,7 +38,7 @@ class Schedule:
         self.log: list[str] = []
         self.random = Random(seed)
         ipv6 = self.random.random() < 0.2
-        self.mesh = SimulatedMesh(seed, Conditions(delay=0.015, jitter=0.01), ipv6=ipv6)
+        self.mesh = self._new_mesh(ipv6)
         self.mesh.exchange.observe = self._signalled
         self.places = Places(self.mesh.lab, self.random, ipv6=ipv6)
         self._deleted: list[SimulatedAgent] = []
@@ -45,6 +46,14 @@ class Schedule:
         self._steps = steps
         self._by_node: dict[Node, SimulatedAgent] = {}
         self._by_key: dict[PublicKey, SimulatedAgent] = {}
+
+    def _new_mesh(self, ipv6: bool) -> SimulatedMesh:
+        return SimulatedMesh(self.seed, HEALTHY, ipv6=ipv6)
+
+    @property
+    def pauses(self) -> tuple[float, ...]:
+        """Virtual seconds from one disturbance to the next."""
+        return PAUSES
 
     # -- the run -----------------------------------------------------------------------------------------------
 
@@ -58,7 +67,7 @@ class Schedule:
             for _ in range(2):
                 self._join()
             for _ in range(self._steps):
-                self.mesh.clock.run_for(self.random.choice(PAUSES))
+                self.mesh.clock.run_for(self.random.choice(self.pauses))
                 self._disturb()
             self._heal()
             self._settle()
@@ -67,7 +76,12 @@ class Schedule:
             raise AssertionError(f"schedule {self.seed}: {error}\n  " + "\n  ".join(self.log)) from error
 
     def _disturb(self) -> None:
-        chances: list[tuple[int, Callable[[], None]]] = [
+        weights, actions = zip(*self._chances(), strict=True)
+        self.random.choices(actions, weights)[0]()
+
+    def _chances(self) -> list[tuple[int, Callable[[], None]]]:
+        """What may happen, and how often."""
+        return [
             (4, self._join),
             (2, self._remove),
             (1, self._readmit),
@@ -81,8 +95,6 @@ class Schedule:
             (2, self._part),
             (3, self._worsen),
         ]
-        weights, actions = zip(*chances, strict=True)
-        self.random.choices(actions, weights)[0]()
 
     # -- disturbances ------------------------------------------------------------------------------------------
 
@@ -176,7 +188,7 @@ class Schedule:
     def _heal(self) -> None:
         self._note("all heals")
         self._internet.part()
-        self._internet.conditions = Conditions(delay=0.015, jitter=0.01)
+        self._internet.conditions = HEALTHY
         self.mesh.exchange.set_up(True)
         self.mesh.stun.is_up = True
         self.mesh.map_delay = 0.1
