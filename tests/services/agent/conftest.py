@@ -219,6 +219,7 @@ def hosts(monkeypatch):
         return [(address(interface), "eth0")]
 
     monkeypatch.setattr("meshloom_agent.engine.host_interfaces", host_interfaces)
+    monkeypatch.setenv("NB_DISABLE_NAT_MAPPER", "true")  # nor is its router asked for ports
 
 
 @pytest.fixture
@@ -240,7 +241,7 @@ async def management(signal):
 @pytest.fixture
 def settings(management):
     """Of the agent with that number."""
-    return lambda number: AgentSettings(management_url=management.url, interface=f"test{number}")
+    return lambda number: AgentSettings(management_url=management.url, interface=f"test{number}", port_mapping=False)
 
 
 @attrs.define
@@ -315,7 +316,9 @@ class Result:
 
 async def run_command(*arguments, **environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("NB_", "MESHLOOM_"))}
-    done = await anyio.run_process([BIN, *arguments], check=False, env=clean | environment)
+    done = await anyio.run_process(
+        [BIN, *arguments], check=False, env=clean | {"NB_DISABLE_NAT_MAPPER": "true"} | environment
+    )
     return Result(done.returncode, done.stdout.decode().strip(), done.stderr.decode().strip())
 
 

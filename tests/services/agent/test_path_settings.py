@@ -261,7 +261,12 @@ async def test_an_outer_address_that_is_said_is_signalled(agents, until):
 
 @pytest.mark.anyio
 async def test_the_daemon_follows_its_environment(tmp_path, tunnels, settings):
-    environment = {"NB_FORCE_RELAY": "true", "NB_LAZY_CONN": "on", "NB_ICE_FAILED_TIMEOUT_SEC": "9"}
+    environment = {
+        "NB_DISABLE_NAT_MAPPER": "true",
+        "NB_FORCE_RELAY": "true",
+        "NB_LAZY_CONN": "on",
+        "NB_ICE_FAILED_TIMEOUT_SEC": "9",
+    }
     daemon = Daemon(StateDir(tmp_path / "state"), tunnels.chosen, environment=environment)
     async with daemon.running():
         await daemon.login(settings(0), "11111111-2222-3333-4444-555555555555")
@@ -272,6 +277,7 @@ async def test_the_daemon_follows_its_environment(tmp_path, tunnels, settings):
         assert options.timers.failed == 9
         assert daemon.report.lazy
         assert not daemon.settings.force_relay
+        assert daemon._engine._paths.mapper is None
 
 
 @pytest.mark.anyio

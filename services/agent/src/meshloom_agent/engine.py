@@ -81,6 +81,7 @@ class Engine:
             self._apply_soon,
             relays_changed=self._report_relays,
             extra_roots=extra_roots,
+            port_mapping=settings.port_mapping,
         )
         self._preshared = files.preshared_key()
         self._roots = extra_roots
@@ -283,6 +284,7 @@ class Engine:
         interfaces = await host_interfaces({self._settings.interface}, self._settings.excluded_interfaces)
         addresses = [each for each, _ in interfaces if self._settings.ipv6_discovery or ":" not in each]
         self._mesh.set_external(external_addresses(self._settings.external_ips, interfaces), anyio.current_time())
+        self._paths.listens_on(self._running.listen_port)
         if self._mesh.set_local(addresses, self._running.listen_port, anyio.current_time()):
             self._paths.network_changed()
         self._paths.flush()

@@ -15,6 +15,7 @@ from meshloom.protocol.signal import SignalMessage
 from meshloom.protocol.stun import is_stun
 from meshloom.tunnel import Address, Carrier, Doorbell, Tunnel, TunnelPeer
 from meshloom_agent.mesh import Asleep, Endpoint, Mesh, RelayPlan, RemotePeer, ThroughTurn, Way, exchange
+from meshloom_agent.port_mapping import PortMapper
 from meshloom_agent.relays import NamedTransport, RelayedPath, RelayLinks
 from meshloom_agent.report import RelayReport
 from meshloom_agent.turn import TurnClient
@@ -35,6 +36,7 @@ class Paths:
         send: Sends a message by signal.
         apply: Called when ``tunnel_peers`` has changed.
         relays_changed: Called when ``relay_reports`` has.
+        port_mapping: Whether the router is asked to hand WireGuard's port on to us.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Paths:
         *,
         relays_changed: Callable[[], None],
         extra_roots: bytes = b"",
+        port_mapping: bool = False,
     ) -> None:
         self.mesh, self.plan = mesh, RelayPlan()
         self.links = RelayLinks(
@@ -58,6 +61,7 @@ class Paths:
             changed=self._links_changed,
         )
         self.turn = TurnClient(self._turn_received, self._turn_changed, extra_roots)
+        self.mapper = PortMapper(self._port_mapped) if port_mapping else None
         self._turned: dict[ThroughTurn, tuple[PublicKey, Carrier]] = {}
         self._send, self._apply, self._relays_changed = send, apply, relays_changed
         self._tunnel: Tunnel | None = None
@@ -80,6 +84,8 @@ class Paths:
             self.mesh.set_lazy(False, anyio.current_time())
         for task in (self._run_timers, self._read_port, self._lead_back, self.links.run, self.turn.run):
             tasks.start_soon(task)
+        if self.mapper is not None:
+            tasks.start_soon(self.mapper.run)
 
     def close(self) -> None:
         """The tunnel is about to go."""
@@ -106,6 +112,8 @@ class Paths:
         """Addresses of this host are others: connections may be dead without a word."""
         self.links.renew()
         self.turn.renew()
+        if self.mapper is not None:
+            self.mapper.renew()
 
     # -- after every call of the mesh --------------------------------------------------------------------------
 
@@ -289,6 +297,18 @@ class Paths:
         self.mesh.set_allocations(self.turn.allocations, anyio.current_time())
         self._relays_changed()
         self.flush()
+
+    # -- the router -------------------------------------------------------------------------------------------
+
+    def listens_on(self, port: int) -> None:
+        """WireGuard's port, as it is now."""
+        if self.mapper is not None:
+            self.mapper.follow(port)
+
+    def _port_mapped(self) -> None:
+        if self.mapper is not None:
+            self.mesh.set_mapped(self.mapper.mapped, anyio.current_time())
+            self.flush()
 
     # -- peers that sleep --------------------------------------------------------------------------------------
 
