@@ -118,8 +118,7 @@ class PeerConnection:
     @property
     def through(self) -> ThroughTurn | None:
         """The path in use where it leads through a relay of ours on a TURN server."""
-        pair = self._pair
-        return ThroughTurn(pair.via.address, pair.remote.address) if pair is not None and pair.via is not None else None
+        return ThroughTurn(pair.via.address, pair.remote.address) if (pair := self._pair) and pair.via else None
 
     def set_local(self, candidates: list[Candidate], listen_port: int, now: float, *, moved: bool) -> None:
         """Our candidates as they are now; *moved* where addresses of interfaces came or went."""
@@ -308,6 +307,7 @@ class PeerConnection:
             now=now,
             paced_until=self._paced_until,
             timers=self._options.timers,
+            direct=self.relay is not None or not self._options.turn_only,
         )
         self._agent.set_local(self._local, now)
         for line in self._early:
