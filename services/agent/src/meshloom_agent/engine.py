@@ -348,12 +348,13 @@ class Engine:
     async def _look_at_handshakes(self) -> None:
         while True:
             await anyio.sleep(LOOK_EVERY)
-            if self._mesh.connected:
+            if self._mesh.needs_look:
                 self._stats = await self._running.observed()
                 now = anyio.current_time()
                 self._mesh.set_traffic({key: each.rx_bytes + each.tx_bytes for key, each in self._stats.items()}, now)
                 self._mesh.set_handshakes(self._handshakes.observe(self._stats, datetime.now(UTC), now), now)
                 self._report.counters.handshakes += self._handshakes.new
+                self._paths.look({key: each.endpoint for key, each in self._stats.items()})
                 self._paths.flush()
 
     def _report_relays(self) -> None:

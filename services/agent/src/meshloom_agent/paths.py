@@ -1,7 +1,7 @@
 """Between the mesh, which is pure, and the world: WireGuard's port, relays, signal, time."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -133,8 +133,8 @@ class Paths:
                     self._tunnel.port.send(data, destination)
                 else:
                     self.turn.send(data, destination, via)
-        for peer, packet in mesh.packets():
-            self._send_packet(peer, packet)
+        for peer, endpoint, packet in mesh.packets():
+            self._send_packet(peer, endpoint, packet)
         for message in mesh.signals():
             self._send(message)
         if mesh.endpoints_changed:
@@ -222,6 +222,18 @@ class Paths:
         for id in self._relayed.keys() - wanted:
             self._relayed.pop(id).close()
 
+    def look(self, endpoints: Mapping[PublicKey, Address | None]) -> None:
+        """Where WireGuard sends to now: what was under way to a peer that fell asleep may have led it away again."""
+        for peer in self.mesh.asleep:
+            if peer in endpoints and endpoints[peer] != self._steady(peer):
+                self._came_late(peer)
+
+    def _steady(self, peer: PublicKey) -> Address | None:
+        """Where WireGuard has to send whatever it learned: the direct path, or the doorbell."""
+        if peer in self.mesh.asleep:
+            return self._address(peer, self.mesh.endpoints.get(peer))
+        return self.mesh.direct_address(peer)
+
     def _came_late(self, peer: PublicKey) -> None:
         """A packet came by a path that was left: WireGuard followed it, and has to be led back."""
         self._late.add(peer)
@@ -233,14 +245,14 @@ class Paths:
             await anyio.sleep(LATE)
             self._led_astray = anyio.Event()
             late, self._late = self._late, set()
-            direct = {peer: address for peer in late if (address := self.mesh.direct_address(peer)) is not None}
-            if direct:
-                await self._running.set_endpoints(direct)
+            steady = {peer: address for peer in late if (address := self._steady(peer)) is not None}
+            if steady:
+                await self._running.set_endpoints(steady)
             # What was decided meanwhile may have been applied before that, and has the last word.
             other = {
                 peer: address
-                for peer, old in direct.items()
-                if self.mesh.direct_address(peer) != old
+                for peer, old in steady.items()
+                if self._steady(peer) != old
                 and (address := self._address(peer, self.mesh.endpoints.get(peer))) is not None
             }
             if other:
@@ -321,9 +333,8 @@ class Paths:
         self.mesh.rung(number, packet, anyio.current_time())
         self.flush()
 
-    def _send_packet(self, peer: PublicKey, packet: bytes) -> None:
+    def _send_packet(self, peer: PublicKey, endpoint: Endpoint, packet: bytes) -> None:
         """One of WireGuard's that waited for a path."""
-        endpoint = self.mesh.endpoints.get(peer)
         if endpoint is Way.RELAYED:
             self._relayed_path(self.links.id_of(peer)).send_packet(packet)
         elif isinstance(endpoint, ThroughTurn):

@@ -1,9 +1,13 @@
 """Peers sleep until there is traffic, and wake each other."""
 
+from ipaddress import ip_network
+from random import Random
+
 import pytest
 
 from meshloom.model.keys import PublicKey
-from meshloom_agent.mesh.lazy import Activity, Sleepers, can_sleep
+from meshloom_agent.mesh import Mesh, RemotePeer
+from meshloom_agent.mesh.lazy import KEEPALIVE_BYTES, Activity, Sleepers, can_sleep
 from meshloom_agent.mesh.options import MeshOptions
 from meshloom_agent.testing import SimulatedMesh
 from meshloom_agent.testing.grid import BLOCKED, CONE, SYMMETRIC
@@ -107,3 +111,53 @@ def test_a_counter_that_begins_anew_is_a_new_peer():
     activity = Activity()
     activity.observe({PEER: 5000}, 0.0, 60.0)
     assert activity.observe({PEER: 0}, 90.0, 60.0) == []
+
+
+@pytest.fixture
+def sleepy():
+    """A mesh whose one peer sleeps."""
+    mesh = Mesh(OTHER, Random(1).randbytes)
+    mesh.set_lazy(True, 0.0)
+    mesh.set_peers({PEER: RemotePeer((ip_network("100.64.0.2/32"),), version="1.0.0")}, 0.0)
+    return mesh
+
+
+@pytest.mark.parametrize(
+    ("packet", "wakes"),
+    [
+        (b"\4\0\0\0" + bytes(KEEPALIVE_BYTES - 4), False),
+        (b"\4\0\0\0" + bytes(KEEPALIVE_BYTES - 4 + 16), True),
+        (b"\1\0\0\0" + bytes(144), True),
+    ],
+)
+def test_all_packets_but_wireguards_keepalive_wake(sleepy, packet, wakes):
+    sleepy.rung(0, packet, 1.0)
+    assert (sleepy.status(PEER).state != "Idle") is wakes
+    assert (PEER in sleepy.asleep) is not wakes
+
+
+def test_wireguard_is_looked_at_once_after_the_last_has_fallen_asleep(sleepy):
+    assert sleepy.needs_look
+    sleepy.set_traffic({}, 30.0)
+    assert not sleepy.needs_look
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_a_sleeper_that_late_packets_led_away_is_woken_nevertheless(who):
+    mesh, *agents = two_agents(CONE, options=MeshOptions(idle_after=120.0))
+    one, other = agents if who == 0 else reversed(agents)
+    mesh.time_to_ping(one, other, within=WITHIN)
+    mesh.clock.run_until(lambda: other.key in one.mesh.asleep, within=300.0)
+    one.wireguard.set_endpoint(other.key, (other.host.ipv4, 1))
+    mesh.clock.run_for(60.0)
+    mesh.time_to_ping(one, other, within=WITHIN)
+
+
+def test_who_is_woken_soon_after_it_fell_asleep_stays_awake_for_as_long_as_any():
+    mesh, one, other = two_agents(CONE, options=MeshOptions(idle_after=120.0))
+    mesh.time_to_ping(one, other, within=WITHIN)
+    mesh.clock.run_until(lambda: other.key in one.mesh.asleep and one.key in other.mesh.asleep, within=300.0)
+    mesh.clock.run_for(1.0)
+    mesh.time_to_ping(one, other, within=WITHIN)
+    mesh.clock.run_for(100.0)
+    assert mesh.are_connected(one, other)

@@ -14,7 +14,7 @@ from meshloom.protocol.ice import AgentState, Candidate, IceAgent, Outgoing, Pai
 from meshloom.protocol.signal import Credentials, SignalKind, SignalMessage
 from meshloom.protocol.stun import Address
 from meshloom_agent.mesh.candidates import remote_candidates
-from meshloom_agent.mesh.introduction import Introduction
+from meshloom_agent.mesh.introduction import Introduction, new_credentials
 from meshloom_agent.mesh.mtu import PathProbe
 from meshloom_agent.mesh.offers import OfferTimer
 from meshloom_agent.mesh.options import MeshOptions
@@ -22,7 +22,6 @@ from meshloom_agent.mesh.path import Health, PathChoice, ThroughTurn, Way
 from meshloom_agent.mesh.relay import HomeRelay, RelayChoice, RelayUse
 from meshloom_agent.mesh.status import NO_DIRECT_PATH, ConnectionState, PathStatus, connecting_status, direct_status
 
-LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 EARLY_CANDIDATES = 32
 
 HEALTH = {AgentState.CONNECTED: Health.WORKS, AgentState.DISCONNECTED: Health.DOUBTFUL}
@@ -62,7 +61,7 @@ class PeerConnection:
         self.reason = "waiting for its offer"
         self._entropy, self._options, self._refuse = entropy, options, refuse
         self._local: list[Candidate] = []
-        self._credentials = Credentials(self._word(16), self._word(32))
+        self._credentials = new_credentials(entropy)
         self._introduction = Introduction(other, self._credentials, options)
         self._session_id = entropy(5)
         self._remote_session: bytes | None = None
@@ -210,7 +209,7 @@ class PeerConnection:
         self._follow(now)
         if self._learn_until is not None and now >= self._learn_until:
             self._learn_until = None
-            self.endpoint = self._target() or self.endpoint
+            self.endpoint = self.target() or self.endpoint
         if self._offers.due is not None and now >= self._offers.due:
             self._offer(now)
 
@@ -381,7 +380,7 @@ class PeerConnection:
         if (way is Way.NONE) is not (self._way is Way.NONE):
             self._since = now
         self._way = way
-        target = self._target()
+        target = self.target()
         if target is None or target == self.endpoint:
             return
         if self.controlling or self.endpoint is not None:
@@ -389,12 +388,10 @@ class PeerConnection:
         elif self._learn_until is None:
             self._learn_until = now + self._options.learn_endpoint
 
-    def _target(self) -> Endpoint | None:
+    def target(self) -> Endpoint | None:
+        """Where the path in use leads, learned by WireGuard or not."""
         return Way.RELAYED if self._way is Way.RELAYED else self.through or self.direct_address
 
     @property
     def _pair(self) -> Pair | None:
         return self._agent.selected if self._agent is not None and self._way is Way.DIRECT else None
-
-    def _word(self, length: int) -> str:
-        return "".join(chr(LETTERS[byte % len(LETTERS)]) for byte in self._entropy(length))

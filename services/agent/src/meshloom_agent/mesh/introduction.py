@@ -1,6 +1,6 @@
 """What we tell one other agent of ourselves: offers, answers, and each candidate once for each offer."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 
@@ -10,6 +10,13 @@ from meshloom.protocol.signal import Credentials, SignalKind, SignalMessage
 from meshloom.protocol.stun import Address
 from meshloom_agent.mesh.options import MeshOptions
 from meshloom_agent.mesh.relay import HomeRelay
+
+LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def new_credentials(entropy: Callable[[int], bytes]) -> Credentials:
+    """Of an agent that starts, for its sessions with one other (RFC 8445 section 5.3)."""
+    return Credentials(*("".join(chr(LETTERS[byte % len(LETTERS)]) for byte in entropy(size)) for size in (16, 32)))
 
 
 @attrs.define

@@ -17,6 +17,16 @@ HANDSHAKE_BYTES, HANDSHAKE_EVERY = 2 * (148 + 92) + 4 * KEEPALIVE_BYTES, 120.0
 """Of both sides, which may shake hands at the same time."""
 
 
+def is_keepalive(packet: bytes) -> bool:
+    """Whether a packet of WireGuard's is an empty one, which says only that the last one of the other's arrived."""
+    return packet[:1] == b"\4" and len(packet) == KEEPALIVE_BYTES
+
+
+def is_initiation(packet: bytes) -> bool:
+    """Whether a packet of WireGuard's begins a handshake."""
+    return packet[:1] == b"\1"
+
+
 @attrs.frozen
 class Asleep:
     """The endpoint of a peer that sleeps: its number at the doorbell."""
@@ -30,38 +40,6 @@ def can_sleep(version: str) -> bool:
         return version != ""
     parts = version.removeprefix("v").split("-")[0].split(".")
     return len(parts) > 1 and all(map(str.isdecimal, parts)) and tuple(map(int, parts[:2])) >= FIRST_LAZY
-
-
-@attrs.define
-class Sleepers:
-    """Numbers of peers at the doorbell, and the packets that rang for them."""
-
-    packets: dict[PublicKey, bytes] = attrs.field(factory=dict)
-    """The newest packet of each peer that is being woken: WireGuard repeats it only after 5 s."""
-    _numbers: dict[PublicKey, int] = attrs.field(factory=dict)
-    _keys: dict[int, PublicKey] = attrs.field(factory=dict)
-    _next: int = 0
-
-    def number(self, peer: PublicKey) -> int:
-        """The same for as long as the peer is in the map."""
-        number = self._numbers.get(peer)
-        if number is None:
-            number, self._next = self._next, self._next + 1
-            self._numbers[peer], self._keys[number] = number, peer
-        return number
-
-    def __contains__(self, peer: PublicKey) -> bool:
-        return peer in self._numbers
-
-    def peer(self, number: int) -> PublicKey | None:
-        """Whose number it is."""
-        return self._keys.get(number)
-
-    def forget(self, peer: PublicKey) -> None:
-        """It has left the map."""
-        self.packets.pop(peer, None)
-        if (number := self._numbers.pop(peer, None)) is not None:
-            del self._keys[number]
 
 
 @attrs.define
@@ -102,6 +80,65 @@ class Activity:
     def forget(self, peer: PublicKey) -> None:
         """When it wakes, its time begins anew."""
         self._seen.pop(peer, None)
+
+
+@attrs.define
+class Sleepers:
+    """Peers that sleep: their numbers at the doorbell, and the packets that rang for them.
+
+    Attributes:
+        since: Those that sleep now, and since when.
+        activity: Of those that are awake.
+        news: Whether one fell asleep since this was last set to False.
+    """
+
+    since: dict[PublicKey, float] = attrs.field(factory=dict)
+    activity: Activity = attrs.field(factory=Activity)
+    news: bool = False
+    packets: dict[PublicKey, bytes] = attrs.field(factory=dict)
+    """The newest packet of each peer that is being woken: WireGuard repeats it only after 5 s."""
+    _woken: dict[PublicKey, float] = attrs.field(factory=dict)
+    _numbers: dict[PublicKey, int] = attrs.field(factory=dict)
+    _keys: dict[int, PublicKey] = attrs.field(factory=dict)
+    _next: int = 0
+
+    def add(self, peer: PublicKey, now: float) -> Asleep:
+        """It falls asleep; where its packets ring."""
+        self.packets.pop(peer, None)
+        self.activity.forget(peer)
+        self.since[peer], self.news = now, True
+        return Asleep(self.number(peer))
+
+    def wake(self, peer: PublicKey, now: float) -> None:
+        """It is awake from now on."""
+        self.since.pop(peer, None)
+        self._woken[peer] = now
+
+    def is_new(self, peer: PublicKey, now: float) -> bool:
+        """Whether it is awake for so short a time that it cannot know of it."""
+        return now < self._woken.get(peer, now) + CROSSED
+
+    def number(self, peer: PublicKey) -> int:
+        """The same for as long as the peer is in the map."""
+        number = self._numbers.get(peer)
+        if number is None:
+            number, self._next = self._next, self._next + 1
+            self._numbers[peer], self._keys[number] = number, peer
+        return number
+
+    def __contains__(self, peer: PublicKey) -> bool:
+        return peer in self._numbers
+
+    def peer(self, number: int) -> PublicKey | None:
+        """Whose number it is."""
+        return self._keys.get(number)
+
+    def forget(self, peer: PublicKey) -> None:
+        """It has left the map."""
+        for each in (self.packets, self.since, self._woken):
+            each.pop(peer, None)
+        if (number := self._numbers.pop(peer, None)) is not None:
+            del self._keys[number]
 
 
 def _own_traffic(seconds: float) -> float:

@@ -1,6 +1,6 @@
 """All peer connections of one agent, and what they share: the port's addresses, signal, one timer."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import attrs
@@ -10,7 +10,7 @@ from meshloom.protocol.ice import Outgoing
 from meshloom.protocol.signal import SignalKind, SignalMessage
 from meshloom.protocol.stun import HEADER, Address
 from meshloom_agent.mesh.connection import Endpoint, PeerConnection
-from meshloom_agent.mesh.lazy import CROSSED, Activity, Asleep, Sleepers, can_sleep
+from meshloom_agent.mesh.lazy import Asleep, Sleepers, can_sleep, is_initiation, is_keepalive
 from meshloom_agent.mesh.local import LocalCandidates
 from meshloom_agent.mesh.options import MeshOptions
 from meshloom_agent.mesh.path import ThroughTurn
@@ -65,12 +65,10 @@ class Mesh:
         self._overlay: list[IPNetwork] = []
         self._signal_ready = False
         self._lazy = False
-        self._sleepers, self._activity = Sleepers(), Activity()
-        self._slept_at: dict[PublicKey, float] = {}
-        self._woken_at: dict[PublicKey, float] = {}
+        self._sleepers = Sleepers()
         self._out: list[Outgoing] = []
         self._signals: list[SignalMessage] = []
-        self._packets: list[tuple[PublicKey, bytes]] = []
+        self._packets: list[tuple[PublicKey, Endpoint, bytes]] = []
 
     # -- what is told to it ------------------------------------------------------------------------------------
 
@@ -79,7 +77,6 @@ class Mesh:
         for gone in self.peers.keys() - peers.keys():
             self._end(gone)
             self._sleepers.forget(gone)
-            self._slept_at.pop(gone, None)
             self.endpoints_changed |= gone in self.endpoints
             self.endpoints.pop(gone, None)
         new = [key for key in peers if key not in self.peers and key != self._own]
@@ -93,7 +90,7 @@ class Mesh:
     def set_lazy(self, lazy: bool, now: float) -> None:
         """Whether peers without traffic sleep; those that are awake fall asleep when they have been idle for long."""
         self._lazy = lazy
-        for key in list(self._slept_at) if not lazy else ():
+        for key in list(self._sleepers.since) if not lazy else ():
             self.wake(key, now)
 
     def set_overlay(self, networks: Sequence[IPNetwork]) -> None:
@@ -159,7 +156,7 @@ class Mesh:
         """A message of another agent; those of peers outside the map are dropped. It wakes a peer that sleeps."""
         key = message.other
         if message.kind is SignalKind.GO_IDLE:
-            if key in self._connections and self._may_sleep(key) and now >= self._woken_at[key] + CROSSED:
+            if key in self._connections and self._may_sleep(key) and not self._sleepers.is_new(key, now):
                 self._put_to_sleep(key, now)
         elif key in self.peers and message.kind not in NOT_FOR_CONNECTIONS:
             connection = self._connections.get(key) or self._connect(key, now)
@@ -189,7 +186,7 @@ class Mesh:
     def rung(self, number: int, packet: bytes, now: float) -> None:
         """WireGuard has a packet for the peer that sleeps under that number."""
         key = self._sleepers.peer(number)
-        if key is not None and key in self.peers:
+        if key is not None and key in self.peers and not is_keepalive(packet):
             self._sleepers.packets[key] = packet
             self.wake(key, now)
 
@@ -200,22 +197,30 @@ class Mesh:
 
     def set_traffic(self, traffic: Mapping[PublicKey, int], now: float) -> None:
         """Bytes exchanged with each peer, as WireGuard counts them: those that were idle for long fall asleep."""
+        self._sleepers.news = False
         if not self._lazy:
             return
         awake = {key: count for key, count in traffic.items() if key in self._connections and self._may_sleep(key)}
-        for key in self._activity.observe(awake, now, self.options.idle_after):
+        for key in self._sleepers.activity.observe(awake, now, self.options.idle_after):
             self._signals.append(SignalMessage(SignalKind.GO_IDLE, key))
             self._put_to_sleep(key, now)
+
+    @property
+    def asleep(self) -> Collection[PublicKey]:
+        """Those that every packet for them has to ring for."""
+        return self._sleepers.since.keys()
+
+    @property
+    def needs_look(self) -> bool:
+        """Whether WireGuard has something to tell: of peers that are connected, or have lately fallen asleep."""
+        return self._sleepers.news or self.connected > 0
 
     def _may_sleep(self, peer: PublicKey) -> bool:
         return self._lazy and can_sleep(self.peers[peer].version)
 
     def _put_to_sleep(self, peer: PublicKey, now: float) -> None:
         self._end(peer)
-        self._sleepers.packets.pop(peer, None)
-        self._activity.forget(peer)
-        self._slept_at[peer] = now
-        self.endpoints[peer] = Asleep(self._sleepers.number(peer))
+        self.endpoints[peer] = self._sleepers.add(peer, now)
         self.endpoints_changed = True
 
     # -- time --------------------------------------------------------------------------------------------------
@@ -247,8 +252,8 @@ class Mesh:
         out, self._signals = self._signals, []
         return out
 
-    def packets(self) -> list[tuple[PublicKey, bytes]]:
-        """WireGuard's packets that rang for peers which have a path now: to be sent there."""
+    def packets(self) -> list[tuple[PublicKey, Endpoint, bytes]]:
+        """WireGuard's packets that rang for peers which have a path now, and where to send them."""
         out, self._packets = self._packets, []
         return out
 
@@ -256,7 +261,7 @@ class Mesh:
         """For people."""
         connection = self._connections.get(peer)
         if connection is None:
-            return PathStatus(ConnectionState.IDLE, self._slept_at.get(peer, 0.0), "there is no traffic")
+            return PathStatus(ConnectionState.IDLE, self._sleepers.since.get(peer, 0.0), "there is no traffic")
         return connection.status()
 
     def session(self, peer: PublicKey) -> int:
@@ -301,8 +306,7 @@ class Mesh:
             refuse=self._is_refused,
             now=now,
         )
-        self._slept_at.pop(key, None)
-        self._woken_at[key] = now
+        self._sleepers.wake(key, now)
         self._connections.add(connection)
         self.relays_changed = True
         connection.set_local(self._local.candidates, self._local.listen_port, now, moved=False)
@@ -313,7 +317,6 @@ class Mesh:
 
     def _end(self, key: PublicKey) -> None:
         self._connections.remove(key)
-        self._woken_at.pop(key, None)
         self._direct.pop(key, None)
         self.relays_changed |= self.turned.pop(key, None) is not None
         self._mtus.pop(key, None)
@@ -362,9 +365,9 @@ class Mesh:
         if key not in self.endpoints or self.endpoints[key] != wanted:
             self.endpoints[key] = wanted
             self.endpoints_changed = True
-        if connection.is_connected and (packet := self._sleepers.packets.pop(key, None)) is not None:
-            # Only the side that begins: of two handshakes that cross each other, none comes to an end.
-            self._packets += [(key, packet)] if connection.controlling else []
+        if (path := connection.target()) is not None and (packet := self._sleepers.packets.pop(key, None)) is not None:
+            # Only the side that begins shakes hands: of two handshakes that cross each other, none comes to an end.
+            self._packets += [(key, path, packet)] if connection.controlling or not is_initiation(packet) else []
 
     def _after_local(self, now: float, *, moved: bool = False) -> None:
         self._out += self._local.datagrams()

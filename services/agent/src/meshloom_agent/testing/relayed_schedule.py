@@ -26,7 +26,10 @@ DIRECT = 600.0
 """Thereafter, until all who can reach each other directly do: an attempt each 5 to 7.5 minutes, and some patience."""
 TALK = 10.0
 """Between two packets of each pair, until they shall be at rest."""
-PINGED = 30.0
+ASLEEP = 3 * IDLE_AFTER
+"""Without traffic, until all that may sleep do."""
+WOKEN = 6.0
+"""Until a sleeper answers: WireGuard says its first packet again after 5 s, where that was lost."""
 RETURNS = 12
 """How often a path may return to the direct one in a schedule in which nothing but the networks between changes."""
 QUIET_SIGNALS = 0.5
@@ -232,6 +235,31 @@ class RelayedSchedule(Schedule):
             changed = self._changed.get((one, other), began)
             assert changed <= began or state == "Idle", f"the path changed at rest: {self._names([(one, other)])}"
 
+        for one, other in permutations(self.mesh.agents, 2):
+            self._goes_as_said(one, other)
+        if self.is_lazy:
+            self._sleep()
+
+    def _goes_as_said(self, one: SimulatedAgent, other: SimulatedAgent) -> None:
+        """WireGuard sends by the path that the status tells of."""
+        path, endpoint = one.path_to(other), one.wireguard.endpoint(other.key)
+        if path.state == "Connected":
+            is_relayed = endpoint == one.relays.endpoint(other.key)
+            assert is_relayed is path.is_relayed, f"WireGuard sends to {endpoint}: {self._names([(one, other)])}"
+
+    def _sleep(self) -> None:
+        """Without traffic all fall asleep, and a packet wakes them."""
+        self.mesh.clock.run_for(ASLEEP)
+        pairs = list(self.mesh.pairs())
+        awake = [pair for pair in pairs if {pair[0].path_to(pair[1]).state, pair[1].path_to(pair[0]).state} != {"Idle"}]
+        assert not awake, f"awake without traffic: {self._names(awake)}"
+        for pair in pairs:
+            one, other = pair if self.random.random() < 0.5 else reversed(pair)
+            try:
+                self.mesh.time_to_ping(one, other, within=WOKEN)
+            except AssertionError:
+                raise AssertionError(f"a sleeper is not woken: {self._names([(one, other)])}") from None
+
     def _few(self, agent: SimulatedAgent, what: str, count: int, most: float) -> None:
         rate = count / QUIET
         assert rate <= most, f"{agent.host.name} sends {rate:.2f} {what} a second, not {most:.2f}"
@@ -255,7 +283,9 @@ class RelayedSchedule(Schedule):
         before = self._ways.get((agent, other))
         if way == before:
             return
-        self._ways[agent, other], self._changed[agent, other] = way, self.mesh.clock.now
+        self._ways[agent, other] = way
+        if "Idle" not in {before, way}:
+            self._changed[agent, other] = self.mesh.clock.now
         if (before, way) == ("relayed", "direct"):
             self._returns[agent, other] += 1
             most = RETURNS + self._events[agent] + self._events[other]
