@@ -221,9 +221,9 @@ class Schedule:
             for pinging, pinged in ((one, other), (other, one)):
                 self._ping(pinging, pinged)
 
-    def _ping(self, one: SimulatedAgent, other: SimulatedAgent) -> None:
+    def _ping(self, one: SimulatedAgent, other: SimulatedAgent, within: float = PING) -> None:
         try:
-            self.mesh.time_to_ping(one, other, within=PING)
+            self.mesh.time_to_ping(one, other, within=within)
         except AssertionError:
             raise AssertionError(f"connected, but no ping passes: {self._names([(one, other)])}") from None
 
