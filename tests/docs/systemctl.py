@@ -26,6 +26,13 @@ def unit(name):
     return name, dict(re.findall(r"^(\w+)=(.*)$", (UNITS / name).read_text(), re.MULTILINE))
 
 
+def environment(name):
+    """What the unit's file and those that add to it say of the environment."""
+    files = [UNITS / name, *sorted((UNITS / f"{name}.d").glob("*.conf"))]
+    said = [line for file in files for line in re.findall(r"^Environment=(.*)$", file.read_text(), re.MULTILINE)]
+    return dict(each.split("=", 1) for line in said for each in shlex.split(line))
+
+
 def start(name):
     name, said = unit(name)
     kept = ",".join(
@@ -48,7 +55,8 @@ def start(name):
         program = subprocess.Popen(
             [*enter, *shlex.split(said["ExecStart"])],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
-            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "NOTIFY_SOCKET": str(RUN / f"{name}.notify")},
+            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "NOTIFY_SOCKET": str(RUN / f"{name}.notify")}
+            | environment(name),
         )  # fmt: skip
         (RUN / name).write_text(str(program.pid))
         assert said["Type"] == "notify"
