@@ -9,7 +9,8 @@ import anyio
 import pytest
 
 from meshloom_agent import port_mapping
-from meshloom_agent.port_mapping import PCP, NatPmp, PortMapper
+from meshloom_agent.port_mapping import PortMapper
+from meshloom_agent.port_protocols import PCP, NatPmp
 
 pytestmark = pytest.mark.anyio
 
@@ -57,16 +58,10 @@ async def routing(protocol):
         transport.close()
 
 
-@pytest.fixture(autouse=True)
-def no_upnp(monkeypatch):
-    """Nobody asks this machine's network."""
-    monkeypatch.setattr(port_mapping, "PROTOCOLS", (PCP, NatPmp))
-
-
 @asynccontextmanager
 async def mapping(port=51820, gateway=lambda: ROUTER):
     seen = []
-    mapper = PortMapper(lambda: seen.append(dict(mapper.mapped)), gateway)
+    mapper = PortMapper(lambda: seen.append(dict(mapper.mapped)), gateway, lambda: (PCP, NatPmp))
     mapper.seen = seen
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(mapper.run)

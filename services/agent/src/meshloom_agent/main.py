@@ -41,6 +41,8 @@ def run_daemon(
     setup = read_setup(AgentConfig, KINDS, config)
     logs = DaemonLogs()
     logs.install(log_level or setup.config.log_level, log_file)
+    for library in ("aioice", "async_upnp_client"):  # they tell addresses and whole messages
+        logging.getLogger(library).setLevel(logging.WARNING)
     files = StateDir(state_dir)
     roots = _certificates(setup.config.extra_roots)
 
