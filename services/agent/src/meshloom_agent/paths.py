@@ -16,7 +16,7 @@ from meshloom.protocol.stun import is_stun
 from meshloom.tunnel import Address, Carrier, Doorbell, Tunnel, TunnelPeer
 from meshloom_agent.mesh import Asleep, Endpoint, Mesh, RelayPlan, RemotePeer, ThroughTurn, Way, exchange
 from meshloom_agent.port_mapping import PortMapper
-from meshloom_agent.relays import NamedTransport, RelayedPath, RelayLinks
+from meshloom_agent.relays import EarlyHandshakes, NamedTransport, RelayedPath, RelayLinks
 from meshloom_agent.report import RelayReport
 from meshloom_agent.turn import TurnClient
 
@@ -69,6 +69,7 @@ class Paths:
         self._token = b""
         self._links_news = False
         self._relayed: dict[RelayPeerID, RelayedPath] = {}
+        self._early = EarlyHandshakes()
         self._late: set[PublicKey] = set()
         self._led_astray = anyio.Event()
         self._timer = anyio.Event()
@@ -215,6 +216,8 @@ class Paths:
             url = self.plan.link_of(peer)
             session = self.links.session(url)
             path.connection = session.connection if session is not None else None
+            if path.connection is not None and (early := self._early.release(id)) is not None:
+                path.deliver(early)
             was_direct, is_direct = path.late is not None, mesh.direct_address(peer) is not None
             path.late = partial(self._came_late, peer) if is_direct else None
             if was_direct and not is_direct and url is not None:
@@ -269,6 +272,9 @@ class Paths:
 
     def _relayed_packet(self, peer: RelayPeerID, payload: bytes | memoryview) -> None:
         path = self._relayed.get(peer)
+        answered = path is not None and path.connection is not None
+        if not answered and self._early.hold(peer, payload):
+            return
         if path is not None:
             path.deliver(payload)
 
