@@ -74,6 +74,16 @@ async def test_one_that_wakes_meanwhile_is_left_where_it_is(until):
         assert device.endpoint == ELSEWHERE
 
 
+async def test_a_path_that_is_taken_again_is_told_again(until):
+    async with sleeping() as (paths, tunnel):
+        device = tunnel.device.peers[PEER]
+        device.endpoint = ELSEWHERE
+        paths.mesh.retaken.add(PEER)
+        paths.flush()
+        await until(lambda: device.endpoint == ("127.64.0.0", 1))
+        assert not paths.mesh.retaken
+
+
 async def test_what_is_as_it_should_be_is_not_touched():
     async with sleeping() as (paths, tunnel):
         await look(paths, tunnel)

@@ -141,6 +141,10 @@ class Paths:
         if mesh.endpoints_changed:
             mesh.endpoints_changed = False
             self._apply()
+        if mesh.retaken:
+            self._late |= mesh.retaken
+            mesh.retaken.clear()
+            self._led_astray.set()
         self._timer.set()
 
     def tunnel_peers(self, preshared: PresharedKey | None) -> dict[PublicKey, TunnelPeer]:
@@ -226,16 +230,17 @@ class Paths:
             self._relayed.pop(id).close()
 
     def look(self, endpoints: Mapping[PublicKey, Address | None]) -> None:
-        """Where WireGuard sends to now: what was under way to a peer that fell asleep may have led it away again."""
-        for peer in self.mesh.asleep:
-            if peer in endpoints and endpoints[peer] != self._steady(peer):
+        """Where WireGuard sends to now: what was under way may have led it away from a doorbell or a relay.
+
+        A direct address may have changed without our knowing: that WireGuard found out itself.
+        """
+        for peer, endpoint in endpoints.items():
+            steady = self._steady(peer)
+            if steady not in (None, endpoint, self.mesh.direct_address(peer)):
                 self._came_late(peer)
 
     def _steady(self, peer: PublicKey) -> Address | None:
-        """Where WireGuard has to send whatever it learned: the direct path, or the doorbell."""
-        if peer in self.mesh.asleep:
-            return self._address(peer, self.mesh.endpoints.get(peer))
-        return self.mesh.direct_address(peer)
+        return self._address(peer, self.mesh.steady(peer))
 
     def _came_late(self, peer: PublicKey) -> None:
         """A packet came by a path that was left: WireGuard followed it, and has to be led back."""

@@ -192,6 +192,28 @@ def test_without_any_relay_paths_that_are_direct_go_on():
     assert longest_silence(mesh, one, other, 60) < 0.5
 
 
+def test_a_wireguard_that_was_led_away_from_the_relay_comes_back_to_it():
+    mesh, one, other = make(SYMMETRIC)
+    for agent, peer in ((one, other), (other, one)):
+        agent.wireguard.set_endpoint(peer.key, (FORGED, 51820))
+    mesh.clock.run_for(31)
+    assert mesh.time_to_ping(one, other, within=1) < 0.1
+    assert longest_silence(mesh, one, other, 60) < 0.5
+
+
+def test_it_does_so_at_once_when_the_relay_is_taken_again():
+    mesh, one, other = make(SYMMETRIC)
+    relay = next(iter(mesh.relays.values()))
+    relay.set_up(False)
+    mesh.clock.run_for(1)
+    for agent, peer in ((one, other), (other, one)):
+        agent.wireguard.set_endpoint(peer.key, (FORGED, 51820))
+    relay.set_up(True)
+    mesh.clock.run_until(lambda: mesh.are_connected(one, other), within=5)
+    mesh.clock.run_for(0.2)
+    assert mesh.time_to_ping(one, other, within=1) < 0.1
+
+
 # -- signal ------------------------------------------------------------------------------------------------------
 
 

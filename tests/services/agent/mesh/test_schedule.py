@@ -15,8 +15,8 @@ from meshloom_agent.testing.schedules import failure, failure_with_relays
 FOUND = (28, 45, 152, 433, 667, 1367, 1553)
 """Seeds that found something once."""
 
-FOUND_WITH_RELAYS = (3, 11, 105, 111)
-"""The same: a router that forgets sooner than it was asked made agents tell ever new addresses."""
+FOUND_WITH_RELAYS = (3, 11, 105, 111, 141, 3851)
+"""The same: a router that forgets soon, a sleeper and a relay that WireGuard was led away from."""
 
 
 @pytest.mark.parametrize("first", range(0, 60, 10))

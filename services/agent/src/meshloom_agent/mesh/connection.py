@@ -39,6 +39,7 @@ class PeerConnection:
 
     Attributes:
         endpoint: None where WireGuard must learn it, or has to wait.
+        taken: Grows when a path to the same endpoint is taken again, away from which WireGuard may have been led.
         session: Grows when the other side has forgotten WireGuard's session: ours must shake hands anew.
     """
 
@@ -56,7 +57,7 @@ class PeerConnection:
         self.other = other
         self.controlling = own.text > other.text  # of the texts, as the protocol says
         self.endpoint: Endpoint | None = None
-        self.session = 0
+        self.session = self.taken = 0
         self.token = token
         self.reason = "waiting for its offer"
         self._entropy, self._options, self._refuse = entropy, options, refuse
@@ -376,14 +377,14 @@ class PeerConnection:
             self._plan_offer(now)
 
     def _take_path(self, now: float) -> None:
-        way = self._path.way
+        before, way = self._way, self._path.way
         if (way is Way.NONE) is not (self._way is Way.NONE):
             self._since = now
         self._way = way
         target = self.target()
         if target is None or target == self.endpoint:
-            return
-        if self.controlling or self.endpoint is not None:
+            self.taken += target is not None and way is not before
+        elif self.controlling or self.endpoint is not None:
             self.endpoint, self._learn_until = target, None
         elif self._learn_until is None:
             self._learn_until = now + self._options.learn_endpoint

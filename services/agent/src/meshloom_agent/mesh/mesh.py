@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import TypeVar
 
 import attrs
 
@@ -19,6 +20,7 @@ from meshloom_agent.mesh.relay import HomeRelay, RelayUse
 from meshloom_agent.mesh.status import ConnectionState, PathStatus
 
 IPNetwork = IPv4Network | IPv6Network
+T = TypeVar("T")
 DISCOVERY = b"\0\0\0\0"
 NOT_FOR_CONNECTIONS = frozenset({SignalKind.HEARTBEAT, SignalKind.MODE})
 
@@ -56,7 +58,10 @@ class Mesh:
         self.turned: dict[PublicKey, ThroughTurn] = {}
         """The peers whose packets go through a relayed address of ours on a TURN server."""
         self._direct: dict[PublicKey, Address] = {}
-        self._mtus: dict[PublicKey, int | None] = {}
+        self.retaken: set[PublicKey] = set()
+        """Peers whose endpoint is the old one again: WireGuard may have learned another meanwhile. To be cleared."""
+        self._mtus: dict[PublicKey, int] = {}
+        self._taken: dict[PublicKey, int] = {}
         self._home: HomeRelay | None = None
         self._own, self._entropy = own, entropy
         self._connections = Registry()
@@ -273,6 +278,14 @@ class Mesh:
         """Where the peer is while the direct path to it is in use."""
         return self._direct.get(peer)
 
+    def steady(self, peer: PublicKey) -> Endpoint | Asleep | None:
+        """Where WireGuard is to send whatever it has learned; None where it has to learn it."""
+        endpoint, connection = self.endpoints.get(peer), self._connections.get(peer)
+        if connection is None:
+            return endpoint
+        target = connection.target()
+        return target if target == endpoint or peer in self._direct else None
+
     @property
     def connected(self) -> int:
         """How many peers are connected."""
@@ -317,9 +330,10 @@ class Mesh:
 
     def _end(self, key: PublicKey) -> None:
         self._connections.remove(key)
-        self._direct.pop(key, None)
+        for table in (self._direct, self._mtus, self._taken):
+            table.pop(key, None)
+        self.retaken.discard(key)
         self.relays_changed |= self.turned.pop(key, None) is not None
-        self._mtus.pop(key, None)
         self.relays_changed |= self.relays.pop(key, None) is not None
 
     def _drain(self, connection: PeerConnection) -> None:
@@ -329,29 +343,12 @@ class Mesh:
         connection.signals.clear()
         key = connection.other
         self._set_endpoint(key, connection)
-        if connection.relay != self.relays.get(key):
-            self.relays_changed = True
-            if connection.relay is None:
-                del self.relays[key]
-            else:
-                self.relays[key] = connection.relay
-        if connection.mtu != self._mtus.get(key):
-            self._mtus[key] = connection.mtu
-            self.endpoints_changed = True
-        direct = connection.direct_address
-        if direct != self._direct.get(key):
-            self.relays_changed = True
-            if direct is None:
-                del self._direct[key]
-            else:
-                self._direct[key] = direct
-        through = connection.through
-        if through != self.turned.get(key):
-            self.relays_changed = True
-            if through is None:
-                del self.turned[key]
-            else:
-                self.turned[key] = through
+        self.relays_changed |= _put(self.relays, key, connection.relay)
+        self.relays_changed |= _put(self._direct, key, connection.direct_address)
+        self.relays_changed |= _put(self.turned, key, connection.through)
+        self.endpoints_changed |= _put(self._mtus, key, connection.mtu)
+        if _put(self._taken, key, connection.taken):
+            self.retaken.add(key)
         self._connections.plan(connection)
 
     def _set_endpoint(self, key: PublicKey, connection: PeerConnection) -> None:
@@ -389,3 +386,14 @@ class Mesh:
         return any(parsed in network for network in self._overlay) or any(
             address == own.address for own in self._local.candidates
         )
+
+
+def _put(table: dict[PublicKey, T], key: PublicKey, value: T | None) -> bool:
+    """Keep a value, or nothing where it is None; whether it is another one than before."""
+    if table.get(key) == value:
+        return False
+    if value is None:
+        del table[key]
+    else:
+        table[key] = value
+    return True

@@ -19,6 +19,9 @@ LOOK_EVERY = 30.0
 NOTICE = 0.05
 """Seconds from a change of addresses to the agent's knowing it."""
 
+LATE = 0.05
+"""Seconds from a packet that comes by a path which was left to WireGuard's being led back."""
+
 VERSION = "0.77.1"
 DOORBELL = "127.64.0.0"
 
@@ -164,7 +167,7 @@ class SimulatedAgent:
             self.key,
             self.mesh,
             receive=self._receive_packet,
-            lead_back=lambda peer, address: self.wireguard.set_endpoint(peer, address),  # noqa: PLW0108 - a new one each run
+            came_late=self._came_late,
             later=self._later,
             flush=self._flush,
             random=self._lab.random.random,
@@ -211,10 +214,26 @@ class SimulatedAgent:
         if self.mesh.needs_look:
             self.mesh.set_traffic(self.wireguard.traffic(), self._now)
             self.mesh.set_handshakes(self.wireguard.handshakes(), self._now)
-            for peer in self.mesh.asleep:
-                if (doorbell := _address(self.mesh.endpoints.get(peer))) is not None:
-                    self.wireguard.set_endpoint(peer, doorbell)
+            for peer in self.known:
+                if self.mesh.direct_address(peer) is None:
+                    self._came_late(peer)
         self._later(LOOK_EVERY, self._look)
+
+    def _came_late(self, peer: PublicKey) -> None:
+        """WireGuard may have been led away by a packet that came by another path."""
+        self._later(LATE, lambda: self._lead_back(peer))
+
+    def _lead_back(self, peer: PublicKey) -> None:
+        if (address := self._address(peer, self.mesh.steady(peer))) is not None:
+            self.wireguard.set_endpoint(peer, address)
+
+    def _address(self, peer: PublicKey, endpoint: Endpoint | Asleep | None) -> Address | None:
+        """There are no TURN servers in the simulated network."""
+        if isinstance(endpoint, Asleep):
+            return DOORBELL, endpoint.number
+        if endpoint is Way.RELAYED:
+            return self.relays.endpoint(peer)
+        return endpoint if isinstance(endpoint, tuple) else None
 
     def _apply_map(self) -> None:
         self.mesh.set_peers(
@@ -234,7 +253,7 @@ class SimulatedAgent:
         for data, destination, _ in mesh.datagrams():
             self._send(data, destination)
         for peer, endpoint, packet in mesh.packets():
-            address = self.relays.endpoint(peer) if endpoint is Way.RELAYED else _address(endpoint)
+            address = self._address(peer, endpoint)
             if address is not None:
                 self._send(packet, address)
         for message in mesh.signals():
@@ -244,13 +263,16 @@ class SimulatedAgent:
             self.wireguard.apply(
                 {
                     key: WireGuardPeer(
-                        self.relays.endpoint(key) if endpoint is Way.RELAYED else _address(endpoint),
+                        self._address(key, endpoint),
                         None if endpoint is None or isinstance(endpoint, Asleep) else KEEPALIVE,
                         mesh.session(key),
                     )
                     for key, endpoint in mesh.endpoints.items()
                 }
             )
+        for peer in mesh.retaken:
+            self._came_late(peer)
+        mesh.retaken.clear()
         self._plan()
         self.after_each_step(self)
 
@@ -266,10 +288,3 @@ class SimulatedAgent:
                 self.mesh.handle_timer(self._now)
 
         self._later(max(0.0, due - self._now), wake)
-
-
-def _address(endpoint: Endpoint | Asleep | None) -> Address | None:
-    """There are no TURN servers in the simulated network."""
-    if isinstance(endpoint, Asleep):
-        return DOORBELL, endpoint.number
-    return endpoint if isinstance(endpoint, tuple) else None

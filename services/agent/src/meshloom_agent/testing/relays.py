@@ -11,8 +11,6 @@ from meshloom_agent.relays.links import FIRST_RETRY, LONGEST_RETRY
 
 Relays = Mapping[str, RelayServer[PublicKey]]
 
-LATE = 0.05
-"""Seconds from a packet that comes by a path which was left to WireGuard's being led back to the direct one."""
 LOOPBACK = "127.0.0.1"
 FIRST_PORT = 20_000
 
@@ -22,7 +20,7 @@ class SimulatedRelays:
 
     Args:
         receive: Gets WireGuard's packets, each with the endpoint that it comes from.
-        lead_back: Has WireGuard send a peer's packets there again.
+        came_late: Gets the peer of each that came while its direct path is in use: WireGuard followed it.
         later: Plans an action of this run.
         random: From 0 to 1.
         flush: To be called after everything that happens.
@@ -36,14 +34,14 @@ class SimulatedRelays:
         mesh: Mesh,
         *,
         receive: Callable[[bytes, Address], None],
-        lead_back: Callable[[PublicKey, Address], None],
+        came_late: Callable[[PublicKey], None],
         later: Callable[[float, Callable[[], None]], None],
         flush: Callable[[], None],
         random: Callable[[], float],
     ) -> None:
         self.plan = RelayPlan()
         self._relays, self._host, self._key, self._mesh = relays, host, key, mesh
-        self._receive, self._lead_back, self._later, self._flush = receive, lead_back, later, flush
+        self._receive, self._came_late, self._later, self._flush = receive, came_late, later, flush
         self._connections: dict[str, RelayConnection[PublicKey]] = {}
         self._endpoints: dict[PublicKey, Address] = {}
         self._peers: dict[Address, PublicKey] = {}
@@ -51,7 +49,6 @@ class SimulatedRelays:
         self._backoffs: dict[str, Backoff] = {}
         self._resting: dict[str, int] = {}
         self._random, self._rests = random, 0
-        self._late: set[PublicKey] = set()
         self._due: float | None = None
 
     # -- what the agent does with it ---------------------------------------------------------------------------
@@ -145,9 +142,8 @@ class SimulatedRelays:
             self._early.setdefault(name, data)  # as the protocol's client does until the peer was asked for
         else:
             self._receive(data, self.endpoint(name))
-            if self._mesh.direct_address(name) is not None and name not in self._late:
-                self._late.add(name)
-                self._later(LATE, lambda: self._lead(name))
+            if self._mesh.direct_address(name) is not None:
+                self._came_late(name)
 
     # -- inside ------------------------------------------------------------------------------------------------
 
@@ -158,12 +154,6 @@ class SimulatedRelays:
     def _rested(self, url: str, rest: int) -> None:
         if self._resting.get(url) == rest:
             del self._resting[url]
-
-    def _lead(self, name: PublicKey) -> None:
-        """WireGuard followed a packet that came by a path which was left."""
-        self._late.discard(name)
-        if (address := self._mesh.direct_address(name)) is not None:
-            self._lead_back(name, address)
 
     def _wake(self) -> None:
         self._due = None
