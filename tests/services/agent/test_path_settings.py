@@ -9,9 +9,11 @@ from meshloom.protocol.ice import CandidateKind, Timers
 from meshloom.protocol.signal import SignalKind
 from meshloom.rpc import daemon_pb2 as pb
 from meshloom_agent.cli.path_options import login_fields
+from meshloom_agent.config import AgentConfig
 from meshloom_agent.daemon import Daemon
 from meshloom_agent.daemon_service import merged
 from meshloom_agent.files import AgentSettings, StateDir
+from meshloom_agent.main import checked_environment
 from meshloom_agent.mesh import Mesh, MeshOptions, RemotePeer
 from meshloom_agent.network import external_addresses
 from meshloom_agent.path_settings import in_environment, mesh_options, relay_transports
@@ -278,6 +280,20 @@ async def test_the_daemon_follows_its_environment(tmp_path, tunnels, settings):
         assert daemon.report.lazy
         assert not daemon.settings.force_relay
         assert daemon._engine._paths.mapper is None
+
+
+def test_the_configuration_may_forbid_to_ask_the_router():
+    forbidden = checked_environment(AgentConfig(port_mapping=False), {"HOME": "/root"})
+    assert not in_environment(AgentSettings(), forbidden).port_mapping
+    assert in_environment(AgentSettings(), checked_environment(AgentConfig(), {})).port_mapping
+
+
+@pytest.mark.anyio
+async def test_a_daemon_does_not_start_on_a_wrong_variable(run, tmp_path, socket):
+    where = ("--state-dir", str(tmp_path / "state"), "--daemon-addr", f"unix://{socket}")
+    done = await run("service", "run", *where, NB_FORCE_RELAY="maybe")
+    assert done.code == 2
+    assert "NB_FORCE_RELAY" in done.err
 
 
 @pytest.mark.anyio

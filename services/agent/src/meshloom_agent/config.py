@@ -19,4 +19,7 @@ class AgentConfig:
     proxy: str = key(
         default="", help="URL of an HTTP proxy to reach relays through; the environment's (HTTPS_PROXY) where empty."
     )
+    port_mapping: bool = key(
+        default=True, help="Whether the router may be asked to hand WireGuard's port on to this machine."
+    )
     socket_group: str = key(default="", help="Group whose members may use the daemon's socket besides root.")

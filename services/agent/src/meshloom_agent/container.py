@@ -1,6 +1,6 @@
 """What the daemon is made of, from parts that are open already."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dependency_injector import containers, providers
 
@@ -18,5 +18,6 @@ class AgentContainer(containers.DeclarativeContainer):
     tunnel: providers.Provider[Chosen[TunnelContext, Tunnel]] = providers.Dependency()
     extra_roots: providers.Provider[bytes] = providers.Dependency()
     transports: providers.Provider[Sequence[NamedTransport]] = providers.Dependency()
+    environment: providers.Provider[Mapping[str, str]] = providers.Dependency()
 
-    daemon = providers.Singleton(Daemon, files, tunnel, extra_roots, transports)
+    daemon = providers.Singleton(Daemon, files, tunnel, extra_roots, transports, environment)

@@ -18,7 +18,8 @@ from meshloom_agent.config import KINDS, AgentConfig
 from meshloom_agent.container import AgentContainer
 from meshloom_agent.daemon_service import open_socket
 from meshloom_agent.diagnostics.logs import DaemonLogs
-from meshloom_agent.files import StateDir
+from meshloom_agent.files import AgentSettings, StateDir
+from meshloom_agent.path_settings import in_environment, mesh_options
 from meshloom_agent.relays import NamedTransport
 
 _log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def run_daemon(
         logging.getLogger(library).setLevel(logging.WARNING)
     files = StateDir(state_dir)
     roots = _certificates(setup.config.extra_roots)
+    environment = checked_environment(setup.config, os.environ)
 
     async def run() -> None:
         async with AsyncExitStack() as opened:
@@ -57,7 +59,11 @@ def run_daemon(
             if not transports:
                 _log.warning("no transport can run here: relays cannot be used, see `meshloom plugins`")
             container = AgentContainer(
-                files=files, tunnel=setup.chosen["tunnel"], extra_roots=roots, transports=transports
+                files=files,
+                tunnel=setup.chosen["tunnel"],
+                extra_roots=roots,
+                transports=transports,
+                environment=environment,
             )
             daemon = container.daemon()
             if address := metrics or setup.config.metrics:
@@ -77,6 +83,19 @@ def proxy(configured: str, environment: Mapping[str, str] = os.environ) -> str:
     """The HTTP proxy for relays: as configured, else as the environment says; empty for none."""
     names = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
     return configured or next((environment[name] for name in names if environment.get(name)), "")
+
+
+def checked_environment(config: AgentConfig, environment: Mapping[str, str]) -> dict[str, str]:
+    """What the daemon goes by: its environment, and the configuration's word on the router's port.
+
+    Raises:
+        ConfigError: A variable's value cannot be.
+    """
+    made = dict(environment)
+    if not config.port_mapping:
+        made["NB_DISABLE_NAT_MAPPER"] = "true"
+    mesh_options(in_environment(AgentSettings(), made), made)
+    return made
 
 
 def _certificates(file: str) -> bytes:
