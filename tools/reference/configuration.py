@@ -61,8 +61,10 @@ def _keys(keys: Iterable[Key], users: list[Program]) -> str:
 
 
 def _options(command: click.Command) -> Iterator[click.Option]:
-    """Of the command and of all below it."""
-    yield from (each for each in command.params if isinstance(each, click.Option))
+    """Of the command and of all below it, where they read a configuration file."""
+    options = [each for each in command.params if isinstance(each, click.Option)]
+    if any("--config" in each.opts for each in options):
+        yield from options
     if isinstance(command, click.Group):
         for each in command.commands.values():
             yield from _options(each)
