@@ -129,6 +129,9 @@ def test_an_administrators_force_outdoes_a_users_refusal():
         ("NB_ICE_FAILED_TIMEOUT_SEC", "soon"),
         ("NB_ICE_KEEP_ALIVE_INTERVAL_SEC", "0"),
         ("NB_ICE_KEEP_ALIVE_INTERVAL_SEC", "nan"),
+        ("NB_LAZY_CONN_INACTIVITY_THRESHOLD", "59s"),
+        ("NB_LAZY_CONN_INACTIVITY_THRESHOLD", "soon"),
+        ("NB_LAZY_CONN_INACTIVITY_THRESHOLD", "9" * 99),
     ],
 )
 def test_a_wrong_variable_is_named(name, text):
@@ -148,6 +151,11 @@ def test_timers_of_ice_come_from_the_environment():
     )
     assert made.timers == Timers(keepalive=2.0, disconnected=7.0, failed=8.5, relayed_patience=3.0)
     assert mesh_options(AgentSettings(), {}).timers == Timers()
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("1h30m", 5400), ("5", 300), ("", 900)])
+def test_the_time_until_a_peer_sleeps_comes_from_the_environment(text, seconds):
+    assert mesh_options(AgentSettings(), {"NB_LAZY_CONN_INACTIVITY_THRESHOLD": text}).idle_after == seconds
 
 
 @pytest.mark.parametrize(

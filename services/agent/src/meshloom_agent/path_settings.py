@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from ipaddress import ip_address
 from typing import Any
 
 import attrs
 
+from meshloom.config.convert import duration
 from meshloom.errors import ConfigError, ProtocolError
 from meshloom.protocol.ice import Timers
 from meshloom.rpc import daemon_pb2 as pb
@@ -32,6 +34,8 @@ SAME = {
 OPPOSITE = {"no_relay": "relays", "disable_ipv6_discovery": "ipv6_discovery"}
 """Fields of requests, and of the settings that say the same, and the opposite."""
 LONGEST_TIMER = 3600.0
+IDLE = "NB_LAZY_CONN_INACTIVITY_THRESHOLD"
+SHORTEST_IDLE = timedelta(minutes=1)
 TRUTH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -113,6 +117,7 @@ def mesh_options(settings: AgentSettings, environment: Mapping[str, str]) -> Mes
         field: _seconds(environment, name) for name, field in ICE_TIMERS.items() if environment.get(name)
     }
     return MeshOptions(
+        idle_after=_idle_after(environment) if environment.get(IDLE) else MeshOptions().idle_after,
         timers=attrs.evolve(Timers(), **timers),
         relays=settings.relays,
         force_relay=settings.force_relay,
@@ -140,6 +145,18 @@ def _truth(environment: Mapping[str, str], name: str) -> bool | None:
     if text and text not in TRUTH:
         raise ConfigError(f"{name}={environment[name]!r} in the daemon's environment: write on or off")
     return TRUTH.get(text)
+
+
+def _idle_after(environment: Mapping[str, str]) -> float:
+    """In seconds; a number alone is minutes, as it is to NetBird."""
+    text = environment[IDLE].strip()
+    try:
+        value = duration(f"{text}m" if text.isdecimal() else text)
+    except ValueError:
+        value = timedelta()
+    if value < SHORTEST_IDLE:
+        raise ConfigError(f"{IDLE}={environment[IDLE]!r} in the daemon's environment: a time such as 30m, at least 1m")
+    return value.total_seconds()
 
 
 def _seconds(environment: Mapping[str, str], name: str) -> float:
