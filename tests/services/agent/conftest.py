@@ -27,11 +27,6 @@ from meshloom_agent.report import Report
 SETUP_KEY = "11111111-2222-3333-4444-555555555555"
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 async def wait_for(condition, within=10.0):
     with anyio.fail_after(within):
         while not condition():

@@ -74,11 +74,6 @@ class OneAccount:
 
 
 @pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
 def clock():
     return TestClock()
 

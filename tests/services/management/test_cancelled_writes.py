@@ -13,11 +13,6 @@ from meshloom_store_sqlite import SqliteOptions, meshloom_stores
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"  # gRPC cancels its tasks with asyncio's own means, which shields of anyio do not hold off
-
-
 async def test_what_is_stored_is_in_memory_whenever_the_caller_is_cancelled(tmp_path):
     (backend,) = meshloom_stores()
     async with backend.open(SqliteOptions(survive_power_loss=False), StoreContext(tmp_path, ENTITIES)) as store:

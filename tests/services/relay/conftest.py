@@ -22,11 +22,6 @@ URL = "rel://relay.test:80"
 EXPIRES = 2_000_000_000
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 def peer_id(number):
     return relay_peer_id(PublicKey.of(number.to_bytes(32)))
 

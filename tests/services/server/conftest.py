@@ -24,11 +24,6 @@ from meshloom_agent.management_client import ManagementClient, new_ssh_key
 BIN = Path(sys.executable).parent
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 def free_port(kind=socket.SOCK_STREAM):
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))

@@ -18,11 +18,6 @@ A, B = (PrivateKey.of(bytes([number]) * 32).public.text for number in (1, 2))
 
 
 @pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
 async def signal(tmp_path):
     service = SignalService(CollectorRegistry())
     async with (

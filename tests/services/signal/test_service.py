@@ -16,11 +16,6 @@ A, B = (PrivateKey.of(bytes([number]) * 32).public.text for number in (1, 2))
 
 
 @pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
 def registry():
     return CollectorRegistry()
 

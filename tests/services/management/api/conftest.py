@@ -101,11 +101,6 @@ class Server:
 
 
 @pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
 async def empty_server(tmp_path: Path):
     """Before the first set-up."""
     (backend,) = meshloom_stores()
