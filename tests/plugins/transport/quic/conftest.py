@@ -118,10 +118,11 @@ class Wire(asyncio.DatagramProtocol):
             def datagram_received(self, data, address):
                 wire.carry(data, lambda data: wire.inside.sendto(data, wire.client))
 
-        if self.outside is not None:
-            self.outside.close()
         loop = asyncio.get_running_loop()
+        old = self.outside  # used until there is the new one: the client does not stop for this
         self.outside, _ = await loop.create_datagram_endpoint(Outside, local_addr=("127.0.0.1", 0))
+        if old is not None:
+            old.close()
         return self.outside.get_extra_info("sockname")[1]
 
 
