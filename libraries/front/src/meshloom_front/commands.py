@@ -26,8 +26,8 @@ EXIT_FAILED, EXIT_CONFIG = 1, 2
 EXIT_CODES = """\b
 Exit codes:
   0  done, or told to stop
-  1  failed: a port that is taken, a file that cannot be written
-  2  wrong use: an option, a value, the configuration file
+  1  failed: a file that cannot be written, a store that does not open
+  2  wrong use: an option, a value, the configuration file, an address that is taken
 """  # \b is click's mark for lines kept as they are
 QUIET = {"alembic": logging.WARNING, "uvicorn.access": logging.WARNING, "uvicorn.error": logging.ERROR}
 """Libraries that tell every step, every request, and every request that strangers get wrong; all of it with debug."""

@@ -1,8 +1,7 @@
 """The commands."""
 
 import sys
-import time
-from collections.abc import Callable
+import threading
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -102,7 +101,7 @@ def up(daemon_addr: str, **given: Any) -> None:
         _log_in(stub, given)
         call = stub.Up.future(pb.UpRequest(), timeout=55)
         try:
-            _show_progress(stub, call.done)
+            _show_progress(stub, call)
         except KeyboardInterrupt:
             fail(FAILED, "not waiting any longer; the daemon goes on trying, `meshloom down` ends that")
         call.result()
@@ -111,19 +110,19 @@ def up(daemon_addr: str, **given: Any) -> None:
     click.echo("Connected")
 
 
-def _show_progress(stub: Any, done: Callable[[], bool]) -> None:
-    """What is waited for, each time that it changes, on a terminal's standard error."""
+def _show_progress(stub: Any, call: Any) -> None:
+    """Until the call is done: what is waited for, each time that it changes, on standard error."""
     from meshloom.rpc import daemon_pb2 as pb
 
-    shown, started = "", time.monotonic()
-    while not done():
-        if time.monotonic() - started > 1:
-            full = stub.Status(pb.StatusRequest(getFullPeerStatus=True), timeout=10).fullStatus
-            text = full.events[-1].userMessage if full.events else ""
-            if text and text != shown:
-                click.echo(text, err=True)
-                shown = text
-        time.sleep(0.005)
+    done, shown, pause = threading.Event(), "", 1.0  # what is done within a second needs no words
+    call.add_done_callback(lambda _: done.set())
+    while not done.wait(pause):
+        full = stub.Status(pb.StatusRequest(getFullPeerStatus=True), timeout=10).fullStatus
+        text = full.events[-1].userMessage if full.events else ""
+        if text and text != shown:
+            click.echo(text, err=True)
+            shown = text
+        pause = 0.2
 
 
 @main.command()
