@@ -58,6 +58,13 @@ def test_a_broken_file_is_moved_aside_and_named_in_the_log(files, caplog, name, 
     assert str(files.path / name) in caplog.text
 
 
+def test_a_broken_file_that_cannot_be_moved_is_named_in_the_log_too(files, caplog):
+    (files.path / "settings.json").write_text("{}broken")
+    (files.path / "settings.json.broken").mkdir()
+    assert files.settings() == AgentSettings()
+    assert f"{files.path / 'settings.json'} can neither be read nor moved aside" in caplog.text
+
+
 @pytest.mark.parametrize("content", ['{"port": "many"}', '{"up": 1}', '{"excluded_interfaces": "br"}', '{"mtu": null}'])
 def test_settings_of_wrong_types_are_broken(files, content):
     (files.path / "settings.json").write_text(content)

@@ -209,7 +209,8 @@ class StateDir:
         broken = file.with_name(file.name + ".broken")
         try:
             file.replace(broken)
-        except OSError:
+        except OSError as error:
+            _log.error("%s can neither be read nor moved aside: %s", file, error)
             return
         _log.error("%s could not be read and was moved aside to %s", file, broken)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 import attrs
@@ -40,26 +41,26 @@ TLS_ALERT = 0x100
 """CRYPTO_ERROR; the alert's number is in its low byte (RFC 9000 section 20.1)."""
 
 
-class Endpoint:
+class Endpoint(ABC):
     """What a link asks of the socket that it lives on."""
 
     loop: asyncio.AbstractEventLoop
 
+    @abstractmethod
     def touch(self, link: "Link") -> None:
         """It has something to send: flush it soon, once for all that is written until then."""
-        raise NotImplementedError
 
+    @abstractmethod
     def transmit(self, datagrams: Iterable[tuple[bytes, Address]]) -> None:
         """Send packets."""
-        raise NotImplementedError
 
+    @abstractmethod
     def route(self, identifier: bytes, link: "Link | None") -> None:
         """What comes for that connection identifier is the link's, or nobody's."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forget(self, link: "Link") -> None:
         """It is over."""
-        raise NotImplementedError
 
 
 class Link(Connection):
