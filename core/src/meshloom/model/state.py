@@ -10,7 +10,6 @@ import attrs
 from meshloom.model.account import Account
 from meshloom.model.group import Group
 from meshloom.model.ids import GroupID, PeerID, PolicyID, SetupKeyID, TokenID, UserID
-from meshloom.model.keys import PublicKey
 from meshloom.model.peer import Peer
 from meshloom.model.policy import Policy
 from meshloom.model.setup_key import SetupKey
@@ -81,11 +80,6 @@ class AccountState:
             for peer in group.peers:
                 found.setdefault(peer, set()).add(group.id)
         return {peer: frozenset(groups) for peer, groups in found.items()}
-
-    @cached_property
-    def peer_by_key(self) -> Mapping[PublicKey, Peer]:
-        """Peers by their public keys."""
-        return {peer.key: peer for peer in self.peers.values()}
 
     @cached_property
     def taken(self) -> Taken:

@@ -76,20 +76,7 @@ class Host:
         self._internet = internet
         self._programs: list[subprocess.Popen[bytes]] = []
         self._holder = subprocess.Popen(
-            [
-                "setpriv",
-                "--pdeathsig",
-                "KILL",
-                "unshare",
-                "--net",
-                "--mount",
-                "--uts",
-                "sh",
-                "-ec",
-                PRIVATE_MOUNTS,
-                "host",
-                name,
-            ],
+            [*HOLDER, PRIVATE_MOUNTS, "host", name],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             env=internet.environment,

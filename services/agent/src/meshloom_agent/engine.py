@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import anyio
 import attrs
@@ -43,7 +43,6 @@ from meshloom_linux.watch import host_interfaces, network_changes
 
 _log = logging.getLogger(__name__)
 
-KEEPALIVE = timedelta(seconds=25)
 DEFAULT_MTU = 1280
 LOOK_EVERY = 30.0
 """Seconds between two looks at WireGuard's handshakes."""
@@ -329,7 +328,7 @@ class Engine:
             self._key,
             self._settings.port,
             self._own.addresses,
-            self._settings.mtu or self._own.mtu or DEFAULT_MTU,
+            self._mesh.options.mtu,
             self._paths.tunnel_peers(self._preshared),
         )
         try:

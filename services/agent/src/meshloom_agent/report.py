@@ -9,7 +9,7 @@ from meshloom.model.keys import PublicKey
 from meshloom.tunnel import IPInterface, PeerStats
 from meshloom_agent.mesh import PathStatus, RemotePeer
 
-IDLE, CONNECTING, CONNECTED, NEEDS_LOGIN, LOGIN_FAILED = "Idle", "Connecting", "Connected", "NeedsLogin", "LoginFailed"
+IDLE, CONNECTING, CONNECTED, NEEDS_LOGIN = "Idle", "Connecting", "Connected", "NeedsLogin"
 
 
 @attrs.define
