@@ -19,10 +19,10 @@ from starlette.routing import Route
 from meshloom.errors import ConfigError
 from meshloom_front import handshakes
 from meshloom_front.config import TLS, ServerConfig
-from meshloom_front.grpc_server import open_grpc
 from meshloom_front.http import LONGEST_HEAD, http_protocol
 from meshloom_front.listening import listen
 from meshloom_front.port import PortLimits, SharedTCPPort, open_port
+from meshloom_front.rpc.server import RPC
 from meshloom_front.running import Parts, serve
 from meshloom_front.tls import Certificates
 
@@ -93,13 +93,12 @@ class Front:
 
 
 @pytest.fixture
-async def front(tmp_path):
+async def front():
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(tls=None, limits=None, within=SOON):
             app = Starlette(routes=[Route("/hello", hello), Route("/echo", echo, methods=["POST"])])
-            port = SharedTCPPort(http_protocol(app, within), tmp_path / "grpc", limits or PortLimits())
-            await stack.enter_async_context(open_grpc([], tmp_path / "grpc", grace=0.1))
+            port = SharedTCPPort(http_protocol(app, within), RPC([]), limits or PortLimits())
             listening = listen("127.0.0.1:0", "listen")
             number = listening.getsockname()[1]
             await stack.enter_async_context(open_port(port, listening, tls))
@@ -261,7 +260,7 @@ async def test_first_bytes_that_come_with_the_handshakes_end_are_not_lost(front,
 
 def test_limits_fit_the_files_that_may_be_open():
     assert PortLimits.that_fit(65_536) == PortLimits()
-    assert PortLimits.that_fit(1024) == PortLimits(256, 64)
+    assert PortLimits.that_fit(1024) == PortLimits(768, 192)
     assert PortLimits.that_fit(100).connections > 0
 
 

@@ -13,10 +13,11 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from meshloom.errors import ConfigError
-from meshloom_front.grpc_server import open_grpc
 from meshloom_front.http import http_protocol
 from meshloom_front.listening import listen, parse_address
 from meshloom_front.port import PortLimits, SharedTCPPort, open_port
+from meshloom_front.rpc.call import service, unary
+from meshloom_front.rpc.server import RPC
 from meshloom_front.tls import Certificates
 
 pytestmark = pytest.mark.anyio
@@ -33,22 +34,22 @@ async def hello(request):
 
 
 @pytest.fixture
-async def serve(tmp_path):
+async def serve():
     """Opens a port; gRPC's ``test.Echo/Say`` answers with the caller's address and what it was sent."""
     stack = []
 
     async def start(tls=None, limits=None):
         app = Starlette(routes=[Route("/hello", hello)])
-        port = SharedTCPPort(http_protocol(app), tmp_path / "grpc", limits or PortLimits())
 
-        async def say(request, context):
-            return port.address_of(context.peer()).encode() + b" " + request
+        async def say(request, call):
+            return call.address.encode() + b" " + request
 
-        handler = grpc.method_handlers_generic_handler("test.Echo", {"Say": grpc.unary_unary_rpc_method_handler(say)})
+        rpc = RPC([service("test.Echo", {"Say": unary(say)})])
+        port = SharedTCPPort(http_protocol(app), rpc, limits or PortLimits())
         listening = listen("127.0.0.1:0", "listen")
-        for opened in (open_grpc([handler], tmp_path / "grpc", grace=0.1), open_port(port, listening, tls)):
-            await opened.__aenter__()
-            stack.append(opened)
+        opened = open_port(port, listening, tls)
+        await opened.__aenter__()
+        stack.append(opened)
         return listening.getsockname()[1]
 
     yield start

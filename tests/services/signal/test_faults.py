@@ -9,32 +9,13 @@ from prometheus_client import CollectorRegistry
 
 from meshloom.model.keys import PrivateKey
 from meshloom.rpc import signalexchange_pb2 as pb
-from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeStub
-from meshloom_front.grpc_server import open_grpc
-from meshloom_signal.service import LONGEST, PEER, QUEUE, QUEUE_BYTES, REGISTERED, SignalService
+from meshloom_signal.service import LONGEST, QUEUE, QUEUE_BYTES, SignalService
 
 pytestmark = pytest.mark.anyio
 A, B = (PrivateKey.of(bytes([number]) * 32).public.text for number in (1, 2))
 
 
-@pytest.fixture
-async def signal(tmp_path):
-    service = SignalService(CollectorRegistry())
-    async with (
-        open_grpc([service.handlers()], tmp_path / "grpc", grace=0.1),
-        grpc.aio.insecure_channel(f"unix:{tmp_path}/grpc") as channel,
-    ):
-        yield SignalExchangeStub(channel), service
-
-
-async def stream(stub, key):
-    call = stub.ConnectStream(metadata=((PEER, key),))
-    with anyio.fail_after(5):
-        assert dict(await call.initial_metadata())[REGISTERED] == "1"
-    return call
-
-
-async def test_what_waits_for_a_reader_is_bounded_in_bytes_too(signal):
+async def test_what_waits_for_a_reader_is_bounded_in_bytes_too(signal, stream):
     stub, service = signal
     call = await stream(stub, B)
     for number in range(2 * QUEUE):
@@ -47,7 +28,7 @@ async def test_what_waits_for_a_reader_is_bounded_in_bytes_too(signal):
             last = int.from_bytes((await call.read()).body[:2])
 
 
-async def test_many_streams_of_one_agent_are_one(signal):
+async def test_many_streams_of_one_agent_are_one(signal, stream):
     stub, service = signal
     calls = [await stream(stub, B) for _ in range(100)]
     assert len(service._readers) == 1
@@ -58,7 +39,7 @@ async def test_many_streams_of_one_agent_are_one(signal):
             assert await call.read() is grpc.aio.EOF
 
 
-async def test_a_stream_that_is_broken_off_is_forgotten(signal):
+async def test_a_stream_that_is_broken_off_is_forgotten(signal, stream):
     stub, service = signal
     call = await stream(stub, B)
     call.cancel()
@@ -73,20 +54,21 @@ class Call:
     def __init__(self, then):
         self._then = then
 
-    def invocation_metadata(self):
-        return ((PEER, B),)
+    def metadata(self, _name):
+        return B
 
-    async def send_initial_metadata(self, _metadata):
+    def begin(self, *_metadata):
         pass
 
-    async def write(self, _message):
+    def offer(self, _message):
         self._then()
+        return True
 
 
 async def test_a_stream_that_ends_while_its_last_message_is_written_ends():
     service = SignalService(CollectorRegistry())
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(service.connect_stream, None, Call(service.stop))
+        tasks.start_soon(service.connect_stream, Call(service.stop))
         await anyio.wait_all_tasks_blocked()
         service._readers[B].add(b"the last one")
         with anyio.fail_after(5):
@@ -94,7 +76,7 @@ async def test_a_stream_that_ends_while_its_last_message_is_written_ends():
                 await anyio.sleep(0.005)
 
 
-async def test_rubbish_is_refused_and_hurts_nobody(signal, tmp_path):
+async def test_rubbish_is_refused_and_hurts_nobody(signal, tmp_path, stream):
     stub, _ = signal
     noise, codes = random.Random(7), set()
     async with grpc.aio.insecure_channel(f"unix:{tmp_path}/grpc") as channel:

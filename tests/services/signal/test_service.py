@@ -3,38 +3,13 @@
 import anyio
 import grpc
 import pytest
-from prometheus_client import CollectorRegistry
 
 from meshloom.model.keys import PrivateKey
 from meshloom.rpc import signalexchange_pb2 as pb
-from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeStub
-from meshloom_front.grpc_server import open_grpc
-from meshloom_signal.service import LONGEST, PEER, QUEUE, REGISTERED, SignalService
+from meshloom_signal.service import LONGEST, PEER, QUEUE
 
 pytestmark = pytest.mark.anyio
 A, B = (PrivateKey.of(bytes([number]) * 32).public.text for number in (1, 2))
-
-
-@pytest.fixture
-def registry():
-    return CollectorRegistry()
-
-
-@pytest.fixture
-async def signal(tmp_path, registry):
-    service = SignalService(registry)
-    async with (
-        open_grpc([service.handlers()], tmp_path / "grpc", grace=0.1),
-        grpc.aio.insecure_channel(f"unix:{tmp_path}/grpc") as channel,
-    ):
-        yield SignalExchangeStub(channel), service
-
-
-async def stream(stub, key):
-    call = stub.ConnectStream(metadata=((PEER, key),))
-    with anyio.fail_after(5):
-        assert dict(await call.initial_metadata())[REGISTERED] == "1"
-    return call
 
 
 async def read(call):
@@ -46,7 +21,7 @@ def message(sender, recipient, body=b"sealed"):
     return pb.EncryptedMessage(key=sender, remoteKey=recipient, body=body)
 
 
-async def test_messages_reach_their_recipient_unchanged_and_in_order(signal):
+async def test_messages_reach_their_recipient_unchanged_and_in_order(signal, stream):
     stub, _ = signal
     to_b = await stream(stub, B)
     for number in range(20):
@@ -54,7 +29,7 @@ async def test_messages_reach_their_recipient_unchanged_and_in_order(signal):
     assert [await read(to_b) for _ in range(20)] == [message(A, B, bytes([number])) for number in range(20)]
 
 
-async def test_a_message_to_oneself_comes_back(signal):
+async def test_a_message_to_oneself_comes_back(signal, stream):
     stub, _ = signal
     to_a = await stream(stub, A)
     await stub.Send(message(A, A))
@@ -67,7 +42,7 @@ async def test_a_message_for_an_absent_agent_is_dropped_and_counted(signal, regi
     assert registry.get_sample_value("meshloom_signal_dropped_total", {"reason": "absent"}) == 1
 
 
-async def test_a_newer_stream_of_the_same_agent_takes_over(signal):
+async def test_a_newer_stream_of_the_same_agent_takes_over(signal, stream):
     stub, _ = signal
     old = await stream(stub, B)
     new = await stream(stub, B)
@@ -76,7 +51,7 @@ async def test_a_newer_stream_of_the_same_agent_takes_over(signal):
     assert (await read(new)).key == A
 
 
-async def test_a_slow_reader_loses_the_oldest_and_holds_up_nobody(signal, registry):
+async def test_a_slow_reader_loses_the_oldest_and_holds_up_nobody(signal, registry, stream):
     _, service = signal
     stub = signal[0]
     await stream(stub, B)
@@ -111,7 +86,7 @@ async def test_what_is_too_long_or_no_message_is_refused(signal, tmp_path):
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_stopping_ends_the_streams(signal):
+async def test_stopping_ends_the_streams(signal, stream):
     stub, service = signal
     to_a = await stream(stub, A)
     service.stop()

@@ -4,30 +4,30 @@ import contextlib
 import logging
 import resource
 import signal
-import tempfile
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import anyio
 import attrs
-import grpc
 from prometheus_client import CollectorRegistry
 
 from meshloom.errors import ConfigError, MeshError
 from meshloom.notify import tell_ready
 from meshloom_front.config import ServerConfig
-from meshloom_front.grpc_server import GRACE, open_grpc
 from meshloom_front.http import http_protocol
 from meshloom_front.listening import listen
 from meshloom_front.monitoring import open_monitoring
 from meshloom_front.port import PortLimits, SharedTCPPort, Upgrades, open_port
+from meshloom_front.rpc.call import Methods
+from meshloom_front.rpc.server import RPC
 from meshloom_front.tls import Certificates
 
 _log = logging.getLogger(__name__)
 
 MOST_FILES = 65_536
+GRACE = 2.0
+"""Seconds that calls have to end in when the server stops."""
 
 
 @attrs.define
@@ -36,29 +36,23 @@ class Parts:
 
     Args:
         registry: Metrics of all parts.
-        handlers: gRPC services; none for a server without a TCP port.
+        services: Of gRPC; none for a server without a TCP port.
         app: ASGI application of HTTP.
         tasks: Run as long as the server.
         stop: Called first when the server stops: open streams are told to end.
         drain: Then waited for, all at once, while what is open still is.
         opening: Entered before the port accepts, and left after it has closed.
         upgrades: What takes over connections of the port that ask for its path.
-        address_of: Filled in: from gRPC's name of a connection to the address behind it.
     """
 
     registry: CollectorRegistry
-    handlers: list["grpc.GenericRpcHandler[Any, Any]"] = attrs.field(factory=list)
+    services: list[Methods] = attrs.field(factory=list)
     app: Any = None
     tasks: list[Callable[[], Coroutine[Any, Any, None]]] = attrs.field(factory=list)
     stop: list[Callable[[], None]] = attrs.field(factory=list)
     drain: list[Callable[[], Coroutine[Any, Any, None]]] = attrs.field(factory=list)
     opening: list[Callable[[], AbstractAsyncContextManager[None]]] = attrs.field(factory=list)
     upgrades: Upgrades | None = None
-    port: SharedTCPPort | None = None
-
-    def address_of(self, peer: str) -> str:
-        """The address behind gRPC's name of a connection; empty where it is not known."""
-        return self.port.address_of(peer) if self.port else ""
 
 
 async def serve(config: ServerConfig, parts: Parts) -> None:
@@ -66,7 +60,7 @@ async def serve(config: ServerConfig, parts: Parts) -> None:
     certificates = _certificates(config)
     ready = False
     stop_accepting: Callable[[], None] | None = None
-    calls: grpc.aio.Server | None = None
+    rpc = RPC(parts.services)
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
@@ -77,13 +71,9 @@ async def serve(config: ServerConfig, parts: Parts) -> None:
             await stack.enter_async_context(open_monitoring(listening, parts.registry, lambda: ready))
         for opening in parts.opening:
             await stack.enter_async_context(opening())
-        if parts.handlers or parts.app or parts.upgrades is not None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="meshloom-")))
+        if parts.services or parts.app or parts.upgrades is not None:
             limits = PortLimits.that_fit(_most_files())
-            port = parts.port = SharedTCPPort(
-                http_protocol(parts.app or _nothing), folder / "grpc", limits, parts.upgrades
-            )
-            calls = await stack.enter_async_context(open_grpc(parts.handlers, folder / "grpc"))
+            port = SharedTCPPort(http_protocol(parts.app or _nothing), rpc, limits, parts.upgrades)
             socket = listen(config.listen, "listen")
             stop_accepting = await stack.enter_async_context(
                 open_port(port, socket, certificates.context if certificates else None)
@@ -105,8 +95,7 @@ async def serve(config: ServerConfig, parts: Parts) -> None:
         async with anyio.create_task_group() as drains:  # while the port still carries what streams and peers are told
             for drain in parts.drain:
                 drains.start_soon(drain)
-            if calls is not None:
-                drains.start_soon(calls.stop, GRACE)
+            drains.start_soon(rpc.stop, GRACE)
 
 
 def _certificates(config: ServerConfig) -> Certificates | None:

@@ -1,7 +1,5 @@
 """What the management service is made of, from parts that are open already."""
 
-from collections.abc import Callable
-
 from dependency_injector import containers, providers
 
 from meshloom.model.keys import PrivateKey
@@ -21,10 +19,9 @@ class ManagementContainer(containers.DeclarativeContainer):
     addresses: providers.Provider[ServiceAddresses] = providers.Dependency()
     api_config: providers.Provider[ApiConfig] = providers.Dependency()
     key: providers.Provider[PrivateKey] = providers.Dependency()
-    address_of: providers.Provider[Callable[[str], str]] = providers.Dependency()
     dns_domain: providers.Provider[str] = providers.Dependency()
 
     presence = providers.Singleton(Presence, accounts)
     updates = providers.Singleton(Updates, accounts, addresses, dns_domain)
-    service = providers.Singleton(ManagementService, key, accounts, updates, presence, address_of)
+    service = providers.Singleton(ManagementService, key, accounts, updates, presence)
     api = providers.Singleton(application, accounts, api_config)

@@ -68,13 +68,12 @@ async def management(
                 setup_tokens=config.setup_pat_enabled or setup_tokens_enabled(os.environ), dns_domain=config.dns_domain
             ),
             key=server_key(config.data_dir),
-            address_of=parts.address_of,
             dns_domain=config.dns_domain,
         )
         updates = container.updates()
         gauge = Gauge("meshloom_management_streams", "Peers connected", registry=parts.registry)
         gauge.set_function(lambda: len(updates))
-        parts.handlers.append(container.service().handlers())
+        parts.services.append(container.service().methods())
         parts.app = container.api()
         parts.tasks += [updates.run, container.presence().run]
         parts.stop.append(updates.stop)

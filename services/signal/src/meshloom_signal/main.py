@@ -18,7 +18,7 @@ async def run(setup: Setup[ServerConfig]) -> None:
 def add_signal(parts: Parts) -> None:
     """The signal service, on the server's port."""
     service = SignalService(parts.registry)
-    parts.handlers.append(service.handlers())
+    parts.services.append(service.methods())
     parts.stop.append(service.stop)
 
 

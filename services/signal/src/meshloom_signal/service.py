@@ -4,17 +4,17 @@ Messages pass as the bytes they came in: only the recipient's key is read out of
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import anyio
-import grpc
 from google.protobuf.message import DecodeError
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from meshloom.errors import ProtocolError
 from meshloom.model.keys import PublicKey
 from meshloom.rpc import signalexchange_pb2 as pb
+from meshloom_front.rpc.call import Call, Methods, bidirectional, plain, service
+from meshloom_front.rpc.status import CallFailed, Status
 
 SERVICE = "signalexchange.SignalExchange"
 PEER = "x-wiretrustee-peer-id"
@@ -25,20 +25,21 @@ QUEUE = 256
 QUEUE_BYTES = 1 << 20
 """Bytes of them; a stranger with many streams that he does not read must not fill the memory."""
 
-Context = grpc.aio.ServicerContext[Any, Any]
-
 
 class _Reader:
     """One agent's open stream."""
 
-    def __init__(self, waiting: Iterable[bytes] = ()) -> None:
+    def __init__(self, call: Call, waiting: Iterable[bytes] = ()) -> None:
+        self._call = call
         self.waiting: deque[bytes] = deque(waiting)
         self.size = sum(map(len, self.waiting))
         self.news = anyio.Event()
         self.ended = False
 
     def add(self, message: bytes) -> bool:
-        """False where an older message had to go."""
+        """Send it, now if the reader keeps up; False where an older message had to go."""
+        if not self.waiting and not self.ended and self._call.offer(message):
+            return True
         self.waiting.append(message)
         self.size += len(message)
         self.news.set()
@@ -71,15 +72,9 @@ class SignalService:
         gauge.set_function(lambda: len(self._readers))
         self._absent, self._slow = self._dropped.labels("absent"), self._dropped.labels("slow")
 
-    def handlers(self) -> "grpc.GenericRpcHandler[Any, Any]":
+    def methods(self) -> Methods:
         """For the gRPC server."""
-        return grpc.method_handlers_generic_handler(
-            SERVICE,
-            {
-                "Send": grpc.unary_unary_rpc_method_handler(self.send),
-                "ConnectStream": grpc.stream_stream_rpc_method_handler(self.connect_stream),
-            },
-        )
+        return service(SERVICE, {"Send": plain(self.send), "ConnectStream": bidirectional(self.connect_stream)})
 
     def stop(self) -> None:
         """End all streams, so that the agents connect again elsewhere."""
@@ -87,14 +82,14 @@ class SignalService:
         for reader in self._readers.values():
             reader.end()
 
-    async def send(self, data: bytes, context: Context) -> bytes:
+    def send(self, data: bytes, _call: Call) -> bytes:
         """Forward one message; one for an agent that is not connected is dropped and counted."""
         if len(data) > LONGEST:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"a message of {len(data)} bytes is too long")
+            raise CallFailed(Status.INVALID_ARGUMENT, f"a message of {len(data)} bytes is too long")
         try:
             recipient = pb.EncryptedMessage.FromString(data).remoteKey
-        except DecodeError:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the message cannot be read")
+        except DecodeError as error:
+            raise CallFailed(Status.INVALID_ARGUMENT, "the message cannot be read") from error
         reader = self._readers.get(recipient)
         if reader is None:
             self._absent.inc()
@@ -104,25 +99,26 @@ class SignalService:
                 self._slow.inc()
         return b""
 
-    async def connect_stream(self, _requests: AsyncIterator[bytes], context: Context) -> None:
+    async def connect_stream(self, call: Call) -> None:
         """An agent's stream; a newer one of the same agent takes its place, with what still waited."""
-        metadata = dict(context.invocation_metadata() or ())
         try:
-            key = PublicKey.parse(str(metadata.get(PEER, ""))).text
-        except ProtocolError:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the metadata {PEER} names no public key")
-            return
+            key = PublicKey.parse(call.metadata(PEER)).text
+        except ProtocolError as error:
+            raise CallFailed(Status.INVALID_ARGUMENT, f"the metadata {PEER} names no public key") from error
         old = self._readers.get(key)
-        reader = self._readers[key] = _Reader(old.waiting if old is not None else ())
+        reader = self._readers[key] = _Reader(call, old.waiting if old is not None else ())
         if old is not None:
             old.end()
         try:
-            await context.send_initial_metadata(((REGISTERED, "1"),))
+            call.begin((REGISTERED, "1"))
             while not reader.ended and not self._stopping:
                 while reader.waiting and not reader.ended:
-                    await context.write(reader.take())
+                    if call.offer(reader.waiting[0]):
+                        reader.take()
+                    else:
+                        await call.written()
                 reader.news = anyio.Event()
-                if not reader.waiting and not reader.ended:  # which it may be since the last message was written
+                if not reader.waiting and not reader.ended:
                     await reader.news.wait()
         finally:
             if self._readers.get(key) is reader:

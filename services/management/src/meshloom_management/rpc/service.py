@@ -3,20 +3,20 @@
 Handlers take and give bytes: a map is sealed as it was spliced, without a message object in between.
 """
 
-import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import anyio
-import grpc
 from google.protobuf.message import DecodeError, Message
 
 from meshloom.errors import ProtocolError
 from meshloom.model.keys import PrivateKey, PublicKey
 from meshloom.protocol.seal import OVERHEAD, Box
 from meshloom.rpc import management_pb2 as pb
+from meshloom_front.rpc.call import Call, Method, Methods, bidirectional, plain, server_streaming, service, unary
+from meshloom_front.rpc.status import CallFailed, Status
 from meshloom_management.accounts import Accounts
 from meshloom_management.errors import PermissionDenied
 from meshloom_management.maps.encoding import field, varint
@@ -35,51 +35,41 @@ SLOW_READER = 1.0
 """Seconds after which a map that its peer does not take stops holding up the others."""
 
 M = TypeVar("M", bound=Message)
-Context = grpc.aio.ServicerContext[Any, Any]
-AddressOf = Callable[[str], str]
 
 
 class ManagementService:
-    """What agents call.
+    """What agents call."""
 
-    Args:
-        address_of: From gRPC's name of a connection's other end to the address it really came from.
-    """
-
-    def __init__(
-        self, key: PrivateKey, accounts: Accounts, updates: Updates, presence: Presence, address_of: AddressOf
-    ) -> None:
+    def __init__(self, key: PrivateKey, accounts: Accounts, updates: Updates, presence: Presence) -> None:
         self._key, self._accounts, self._updates, self._presence = key, accounts, updates, presence
-        self._address_of = address_of
         self._sender = field(1, key.public.text.encode()) + varint(2 << 3 | 2)
         self._server_key = pb.ServerKeyResponse(key=key.public.text, version=1).SerializeToString()
         self._slots = anyio.Semaphore(AT_ONCE)
 
-    def handlers(self) -> "grpc.GenericRpcHandler[Any, Any]":
-        """For ``grpc.aio.Server.add_generic_rpc_handlers``."""
-        unary: dict[str, Callable[[bytes, Context], Awaitable[bytes]]] = {
-            "GetServerKey": self.get_server_key,
-            "isHealthy": self.is_healthy,
-            "Login": self.login,
-            "SyncMeta": self.sync_meta,
-            "Logout": self.logout,
-            "GetDeviceAuthorizationFlow": self.no_login_of_users,
-            "GetPKCEAuthorizationFlow": self.no_login_of_users,
+    def methods(self) -> Methods:
+        """For the gRPC server."""
+        methods: dict[str, Method] = {
+            "GetServerKey": plain(self.get_server_key),
+            "isHealthy": plain(self.is_healthy),
+            "GetDeviceAuthorizationFlow": plain(self.no_login_of_users),
+            "GetPKCEAuthorizationFlow": plain(self.no_login_of_users),
+            "Login": unary(_guarded(self.login)),
+            "SyncMeta": unary(_guarded(self.sync_meta)),
+            "Logout": unary(_guarded(self.logout)),
+            "Sync": server_streaming(self.sync),
+            "Job": bidirectional(self.job),
         }
-        methods = {name: grpc.unary_unary_rpc_method_handler(_guarded(handler)) for name, handler in unary.items()}
-        methods["Sync"] = grpc.unary_stream_rpc_method_handler(self.sync)
-        methods["Job"] = grpc.stream_stream_rpc_method_handler(self.job)
-        return grpc.method_handlers_generic_handler(SERVICE, methods)
+        return service(SERVICE, methods)
 
-    async def get_server_key(self, _request: bytes, _context: Context) -> bytes:
+    def get_server_key(self, _request: bytes, _call: Call) -> bytes:
         """The key to seal messages for; asked before every other call, so it is encoded once."""
         return self._server_key
 
-    async def is_healthy(self, _request: bytes, _context: Context) -> bytes:
+    def is_healthy(self, _request: bytes, _call: Call) -> bytes:
         """That we answer is the answer."""
         return b""
 
-    async def login(self, data: bytes, context: Context) -> bytes:
+    async def login(self, data: bytes, call: Call) -> bytes:
         """A known peer, or a new one with a setup key."""
         key, box, request = self._open(data, pb.LoginRequest)
         state, peer = await enrolment.login(
@@ -90,7 +80,7 @@ class ManagementService:
                 setup_key=request.setupKey,
                 ssh_key=ssh_key(request.peerKeys.sshPubKey),
                 labels=tuple(request.dnsLabels[:32]),
-                connection_ip=self._address_of(context.peer()),
+                connection_ip=call.address,
             ),
         )
         builder = self._updates.builder(state.account.id)
@@ -101,24 +91,23 @@ class ManagementService:
         response.sessionExpiresAt.SetInParent()
         return self._sealed(box, response.SerializeToString())
 
-    async def sync_meta(self, data: bytes, _context: Context) -> bytes:
+    async def sync_meta(self, data: bytes, _call: Call) -> bytes:
         """New facts of a peer."""
         key, _, request = self._open(data, pb.SyncMetaRequest)
         await enrolment.tell(self._accounts, key, peer_meta(request.meta))
         return b""
 
-    async def logout(self, data: bytes, _context: Context) -> bytes:
+    async def logout(self, data: bytes, _call: Call) -> bytes:
         """The peer leaves the account."""
         key, _, _ = self._open(data, pb.Empty)
         await enrolment.log_out(self._accounts, key)
         return b""
 
-    async def no_login_of_users(self, _data: bytes, context: Context) -> bytes:
+    def no_login_of_users(self, _data: bytes, _call: Call) -> bytes:
         """This server has no login of users: agents then ask for a setup key."""
-        await context.abort(grpc.StatusCode.NOT_FOUND, "no SSO provider is configured")
-        raise AssertionError  # abort raises
+        raise CallFailed(Status.NOT_FOUND, "no SSO provider is configured")
 
-    async def sync(self, data: bytes, context: Context) -> None:
+    async def sync(self, data: bytes, call: Call) -> None:
         """The first map, then every newer one while the peer is connected."""
         try:
             key, box, request = self._open(data, pb.SyncRequest)
@@ -127,44 +116,41 @@ class ManagementService:
             known = self._accounts.find_peer(key)
             if known is None:
                 raise PermissionDenied("peer is not registered")
-        except Exception as error:  # noqa: BLE001 - every error has its status
-            await _abort(context, error)
-            return
+        except Exception as error:
+            raise _failure(error) from error
         state, peer = known
         async with (
-            self._presence.of(state.account.id, peer.id, self._address_of(context.peer())),
+            self._presence.of(state.account.id, peer.id, call.address),
             self._updates.connected(state.account.id, peer.id) as stream,
         ):
             while await stream.wait():
-                await self._send_newest(stream, box, context)
+                await self._send_newest(stream, box, call)
         if stream.ended is Ended.REMOVED:
-            await _abort(context, PermissionDenied("peer is not registered"))
+            raise _failure(PermissionDenied("peer is not registered"))
         if stream.ended is Ended.STOPPING:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping: connect again")
+            raise CallFailed(Status.UNAVAILABLE, "the server is stopping: connect again")
 
-    async def _send_newest(self, stream: Stream, box: Box, context: Context) -> None:
+    async def _send_newest(self, stream: Stream, box: Box, call: Call) -> None:
         """Build, seal and send within one of the slots; a slow reader gives its slot up after a while."""
         async with self._slots:
             body = stream.take()
             if body is None:
                 return
-            with anyio.move_on_after(SLOW_READER) as waiting:
-                # Shielded: a write that is cancelled half-way would end the call.
-                writing = asyncio.ensure_future(context.write(self._sealed(box, body)))
-                del body
-                await asyncio.shield(writing)
-        if waiting.cancelled_caught:
-            await writing
+            sealed = self._sealed(box, body)
+            del body
+            with anyio.move_on_after(SLOW_READER):
+                await call.write(sealed)
+        await call.written()
 
-    async def job(self, requests: AsyncIterator[bytes], context: Context) -> None:
+    async def job(self, call: Call) -> None:
         """A stream that agents keep open for work; none is given yet."""
-        async for data in requests:
+        async for data in call.requests():
             try:
                 key, _, _ = self._open(data, pb.JobRequest)
                 if self._accounts.find_peer(key) is None:
                     raise PermissionDenied("peer is not registered")
-            except Exception as error:  # noqa: BLE001 - every error has its status
-                await _abort(context, error)
+            except Exception as error:
+                raise _failure(error) from error
 
     def _open(self, data: bytes, kind: type[M]) -> tuple[PublicKey, Box, M]:
         try:
@@ -180,21 +166,18 @@ class ManagementService:
         return box.seal(plain, self._sender + varint(len(plain) + OVERHEAD))
 
 
-def _guarded(handler: Callable[[bytes, Context], Awaitable[bytes]]) -> Callable[[bytes, Context], Awaitable[bytes]]:
-    async def guarded(request: bytes, context: Context) -> bytes:
+def _guarded(handler: Callable[[bytes, Call], Awaitable[bytes]]) -> Callable[[bytes, Call], Awaitable[bytes]]:
+    async def guarded(request: bytes, call: Call) -> bytes:
         try:
-            return await handler(request, context)
-        except grpc.aio.AbortError:
-            raise
+            return await handler(request, call)
         except Exception as error:
-            await _abort(context, error)
-            raise
+            raise _failure(error) from error
 
     return guarded
 
 
-async def _abort(context: Context, error: Exception) -> None:
+def _failure(error: Exception) -> CallFailed:
     status, text = status_of(error)
-    if status is grpc.StatusCode.INTERNAL:
+    if status is Status.INTERNAL:
         _log.error("a call of an agent failed", exc_info=error)
-    await context.abort(status, text)
+    return CallFailed(status, text)

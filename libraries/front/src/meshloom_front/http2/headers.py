@@ -1,0 +1,97 @@
+"""Header blocks: what a request says, checked, and what an answer says (RFC 9113 section 8, RFC 7541).
+
+Answers are encoded with nothing remembered between them, so an encoded one can be used again for every connection.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from hpack import Decoder
+from hpack.exceptions import HPACKError, OversizedHeaderListError
+
+from meshloom_front.http2.frames import Code, HTTP2Error, StreamError
+
+LONGEST_LIST: Final = 16 * 1024
+"""Bytes of a request's fields, with 32 more counted for each (RFC 9113 section 6.5.2)."""
+STATUS_200: Final = b"\x88"
+"""``:status: 200`` by its place in the static table."""
+_PSEUDO: Final = frozenset((b":method", b":scheme", b":path", b":authority"))
+_NEEDED: Final = (b":method", b":scheme", b":path")
+_OF_CONNECTIONS: Final = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+)
+
+Fields = list[tuple[bytes, bytes]]
+
+
+class Requests:
+    """Decodes the header blocks of one connection."""
+
+    def __init__(self) -> None:
+        self._decoder = Decoder(max_header_list_size=LONGEST_LIST)
+
+    def decode(self, block: bytes) -> Fields:
+        """The fields of a block.
+
+        Raises:
+            HTTP2Error: It cannot be read; what follows on the connection cannot be either.
+        """
+        try:
+            return self._decoder.decode(block, raw=True)  # type: ignore[return-value]
+        except OversizedHeaderListError as error:
+            raise HTTP2Error(Code.ENHANCE_YOUR_CALM, "the fields of a request are too long") from error
+        except HPACKError as error:
+            raise HTTP2Error(Code.COMPRESSION_ERROR, "a header block cannot be read") from error
+
+
+def check(fields: Fields) -> dict[bytes, bytes]:
+    """A request's fields by their names; of those that occur again, the first.
+
+    Raises:
+        StreamError: They are no request (RFC 9113 sections 8.2 and 8.3).
+    """
+    found: dict[bytes, bytes] = {}
+    regular = False
+    for name, value in fields:
+        if name[:1] == b":":
+            if regular or name in found or name not in _PSEUDO:
+                raise StreamError(Code.PROTOCOL_ERROR, "a pseudo-header field is unknown, repeated or late")
+        else:
+            regular = True
+            if not name or (not name.islower() and name != name.lower()):
+                raise StreamError(Code.PROTOCOL_ERROR, "a field's name is empty or not in lower case")
+            if name in _OF_CONNECTIONS or (name == b"te" and value != b"trailers"):
+                raise StreamError(Code.PROTOCOL_ERROR, "a field has no place in HTTP/2")
+        found.setdefault(name, value)
+    for name in _NEEDED:
+        if not found.get(name):
+            raise StreamError(Code.PROTOCOL_ERROR, "the method, scheme or path is missing")
+    return found
+
+
+def check_trailers(fields: Fields) -> None:
+    """After a request's body.
+
+    Raises:
+        StreamError: There are pseudo-header fields among them (RFC 9113 section 8.1).
+    """
+    if any(name[:1] == b":" for name, _ in fields):
+        raise StreamError(Code.PROTOCOL_ERROR, "a pseudo-header field follows the body")
+
+
+def encode(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Fields as literals that nobody has to remember (RFC 7541 section 6.2.2)."""
+    return b"".join(b"\x00" + _string(name) + _string(value) for name, value in fields)
+
+
+def _string(text: bytes) -> bytes:
+    """A string as it is, after its length with a prefix of 7 bits (RFC 7541 sections 5.1 and 5.2)."""
+    length = len(text)
+    if length < 127:
+        return bytes((length,)) + text
+    coded, length = bytearray(b"\x7f"), length - 127
+    while length >= 128:
+        coded.append(length & 0x7F | 0x80)
+        length >>= 7
+    coded.append(length)
+    return bytes(coded) + text

@@ -1,0 +1,174 @@
+"""One call as its handler sees it, and which handlers there are."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from enum import Enum, auto
+from typing import Any, Final, Protocol
+
+import attrs
+
+from meshloom_front.http2.connection import ServerConnection
+from meshloom_front.rpc import messages
+from meshloom_front.rpc.messages import Messages
+
+UNREAD: Final = 64 * 1024
+"""Bytes of messages that a handler may leave unread before their sender has to wait."""
+
+
+class Carrier(Protocol):
+    """The connection that a call came by."""
+
+    address: str
+    http2: ServerConnection
+
+    def flush(self) -> None:
+        """Send what is to be sent."""
+
+
+class Call:
+    """A call that is open.
+
+    Args:
+        address: Of whoever calls, as far as the network tells; empty where it does not.
+    """
+
+    def __init__(self, carrier: Carrier, number: int, method: "Method", fields: Mapping[bytes, bytes]) -> None:
+        self._carrier, self.number, self.method, self._fields = carrier, number, method, fields
+        self.address = carrier.address
+        self.incoming = Messages()
+        self.begun = False
+        self.task: asyncio.Task[None] | None = None
+        self.since = 0.0
+        self.held = 0
+        self._all_came = False
+        self._unpaid = 0
+        self._news: asyncio.Future[None] | None = None
+        self._sent: asyncio.Future[None] | None = None
+
+    def metadata(self, name: str) -> str:
+        """What the caller sent along under that name, in lower case; empty where it sent nothing."""
+        return self._fields.get(name.encode(), b"").decode(errors="replace")
+
+    def begin(self, *metadata: tuple[str, str]) -> None:
+        """Begin the answer, with metadata, before there is a message."""
+        self.begun = True
+        self._carrier.http2.send_headers(self.number, messages.answer(metadata) if metadata else messages.ANSWER)
+        self._carrier.flush()
+
+    async def write(self, message: bytes) -> None:
+        """Send a message of the answer; returns when the network has taken it.
+
+        One writer at a time. Where it is cancelled, the message is on its way all the same.
+        """
+        while not self.offer(message):
+            await self.written()
+        await self.written()
+
+    def offer(self, message: bytes) -> bool:
+        """Send a message of the answer if none waits for the network; False where one does."""
+        http2 = self._carrier.http2
+        if http2.waits(self.number):
+            return False
+        if not self.begun:
+            self.begun = True
+            http2.send_headers(self.number, messages.ANSWER)
+        http2.send_data(self.number, messages.framed(message))
+        self._carrier.flush()
+        return True
+
+    async def written(self) -> None:
+        """Wait until the network has taken all that was written."""
+        while self._carrier.http2.waits(self.number):
+            self._sent = asyncio.get_running_loop().create_future()
+            await self._sent
+
+    async def requests(self) -> AsyncIterator[bytes]:
+        """Messages of the caller, to their end; for a handler of :attr:`Kind.BIDIRECTIONAL`."""
+        while True:
+            while self.incoming:
+                message = self.incoming.take()
+                self._pay()
+                yield message
+            if self._all_came:
+                return
+            self._news = asyncio.get_running_loop().create_future()
+            await self._news
+
+    # For the server.
+
+    def feed(self, data: bytes, *, ended: bool) -> None:
+        """More of what the caller says.
+
+        Raises:
+            CallFailed: It is not to be taken.
+        """
+        self.incoming.feed(data)
+        self._unpaid += len(data)
+        self._pay()
+        self._all_came = ended
+        _wake(self._news)
+
+    def all_sent(self) -> None:
+        """The network has taken what was written."""
+        _wake(self._sent)
+
+    def _pay(self) -> None:
+        """Allow the caller to send as much again, unless too much is unread."""
+        if self._unpaid and self.incoming.size <= UNREAD:
+            self._carrier.http2.consumed(self.number, self._unpaid)
+            self._unpaid = 0
+            self._carrier.flush()
+
+
+def _wake(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)
+
+
+class Kind(Enum):
+    """What a handler takes and gives."""
+
+    PLAIN = auto()
+    """A request and the call; returns the answer at once, never waiting: a function."""
+    UNARY = auto()
+    """A request and the call; returns the answer."""
+    SERVER_STREAMING = auto()
+    """A request and the call, to which it writes."""
+    BIDIRECTIONAL = auto()
+    """The call, from which it reads and to which it writes."""
+
+
+@attrs.frozen
+class Method:
+    """A handler and its kind."""
+
+    kind: Kind
+    handler: Callable[..., Any]
+
+
+Methods = dict[bytes, Method]
+
+
+def plain(handler: Callable[[bytes, Call], bytes]) -> Method:
+    """For a handler that never waits: it is called without a task of its own."""
+    return Method(Kind.PLAIN, handler)
+
+
+def unary(handler: Callable[[bytes, Call], Awaitable[bytes]]) -> Method:
+    """For a handler that answers one request."""
+    return Method(Kind.UNARY, handler)
+
+
+def server_streaming(handler: Callable[[bytes, Call], Awaitable[None]]) -> Method:
+    """For a handler that answers one request with many messages."""
+    return Method(Kind.SERVER_STREAMING, handler)
+
+
+def bidirectional(handler: Callable[[Call], Awaitable[None]]) -> Method:
+    """For a handler that reads and writes many messages."""
+    return Method(Kind.BIDIRECTIONAL, handler)
+
+
+def service(name: str, methods: Mapping[str, Method]) -> Methods:
+    """A service's methods by the paths they are called by."""
+    return {f"/{name}/{method}".encode(): handler for method, handler in methods.items()}
