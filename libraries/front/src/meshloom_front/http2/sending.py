@@ -90,6 +90,7 @@ class Sending:
             self.window -= size
             room -= size
             if not stream.waiting:
+                stream.waiting = _NOTHING  # an empty view would keep the whole message
                 done.append(stream)
                 if stream.last is not None:
                     out.append(last_block(stream.number, stream.last))
