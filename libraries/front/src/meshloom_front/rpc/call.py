@@ -88,6 +88,7 @@ class Call:
             while self.incoming:
                 message = self.incoming.take()
                 self._pay()
+                self._carrier.flush()
                 yield message
             if self._all_came:
                 return
@@ -117,7 +118,6 @@ class Call:
         if self._unpaid and self.incoming.size <= UNREAD:
             self._carrier.http2.consumed(self.number, self._unpaid)
             self._unpaid = 0
-            self._carrier.flush()
 
 
 def _wake(future: asyncio.Future[None] | None) -> None:

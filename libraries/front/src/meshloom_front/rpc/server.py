@@ -227,8 +227,7 @@ class Connection(asyncio.Protocol):
         except CallFailed:
             raise
         except Exception as error:
-            _log.exception("a call failed")
-            raise CallFailed(Status.INTERNAL, "internal error") from error
+            raise _internal(error) from error
         self._answer(call, answer)
 
     def _start(self, call: Call, coroutine: Coroutine[Any, Any, bytes | None]) -> None:
@@ -244,9 +243,8 @@ class Connection(asyncio.Protocol):
         except asyncio.CancelledError:
             self._fail(call, CallFailed(Status.UNAVAILABLE, "the server is stopping: connect again"))
             raise
-        except Exception:  # noqa: BLE001 - whoever calls is told, whatever it is
-            _log.exception("a call failed")
-            self._fail(call, CallFailed(Status.INTERNAL, "internal error"))
+        except Exception as error:  # noqa: BLE001 - whoever calls is told, whatever it is
+            self._fail(call, _internal(error))
         finally:
             self.flush()
 
@@ -299,3 +297,9 @@ class Connection(asyncio.Protocol):
         if any(call.number in self._calls for call in coming):
             self._coming = self._loop.call_later(REQUEST_WITHIN, self._look_for_late)
         self.flush()
+
+
+def _internal(error: Exception) -> CallFailed:
+    """What a fault of a handler is to whoever called; what it really was is in the log."""
+    _log.error("a call failed", exc_info=error)
+    return CallFailed(Status.INTERNAL, "internal error")
