@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from meshloom.model.keys import PrivateKey
 from meshloom.rpc import signalexchange_pb2 as pb
+from meshloom_signal import service
 from meshloom_signal.service import LONGEST, QUEUE, QUEUE_BYTES, SignalService
 
 pytestmark = pytest.mark.anyio
@@ -74,6 +75,39 @@ async def test_a_stream_that_ends_while_its_last_message_is_written_ends():
         with anyio.fail_after(5):
             while service._readers:
                 await anyio.sleep(0.005)
+
+
+class Deaf(Call):
+    """A stream that takes nothing."""
+
+    def __init__(self, key):
+        super().__init__(None)
+        self._key = key
+
+    def metadata(self, _name):
+        return self._key
+
+    def offer(self, _message):
+        return False
+
+    async def written(self):
+        await anyio.sleep_forever()
+
+
+async def test_what_waits_for_all_readers_is_bounded_too(monkeypatch):
+    monkeypatch.setattr(service, "KEPT", 10_000)
+    signal = SignalService(CollectorRegistry())
+    async with anyio.create_task_group() as tasks:
+        for key in (A, B):
+            tasks.start_soon(signal.connect_stream, Deaf(key))
+        await anyio.wait_all_tasks_blocked()
+        for number in range(20):
+            message = pb.EncryptedMessage(key=A, remoteKey=(A, B)[number % 2], body=bytes(1000))
+            signal.send(message.SerializeToString(), None)
+            assert 0 < signal._kept.size <= 10_000
+        assert signal._kept.size == sum(reader.size for reader in signal._readers.values())
+        tasks.cancel_scope.cancel()
+    assert signal._kept.size == 0
 
 
 async def test_rubbish_is_refused_and_hurts_nobody(signal, tmp_path, stream):

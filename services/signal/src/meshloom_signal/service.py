@@ -23,16 +23,25 @@ LONGEST = 64 * 1024
 QUEUE = 256
 """Messages that wait for one reader; the oldest are dropped, since agents repeat what matters."""
 QUEUE_BYTES = 1 << 20
-"""Bytes of them; a stranger with many streams that he does not read must not fill the memory."""
+"""Bytes of them."""
+KEPT = 64 << 20
+"""Bytes of messages for all readers: a stranger with many streams that he does not read must not fill the memory."""
+
+
+class _Kept:
+    """Bytes that wait, for all readers together."""
+
+    size = 0
 
 
 class _Reader:
     """One agent's open stream."""
 
-    def __init__(self, call: Call, waiting: Iterable[bytes] = ()) -> None:
-        self._call = call
+    def __init__(self, call: Call, kept: _Kept, waiting: Iterable[bytes] = ()) -> None:
+        self._call, self._kept = call, kept
         self.waiting: deque[bytes] = deque(waiting)
         self.size = sum(map(len, self.waiting))
+        kept.size += self.size
         self.news = anyio.Event()
         self.ended = False
 
@@ -42,9 +51,10 @@ class _Reader:
             return True
         self.waiting.append(message)
         self.size += len(message)
+        self._kept.size += len(message)
         self.news.set()
         fits = True
-        while len(self.waiting) > QUEUE or self.size > QUEUE_BYTES:
+        while len(self.waiting) > QUEUE or self.size > QUEUE_BYTES or (self.waiting and self._kept.size > KEPT):
             self.take()
             fits = False
         return fits
@@ -53,7 +63,14 @@ class _Reader:
         """The oldest message."""
         message = self.waiting.popleft()
         self.size -= len(message)
+        self._kept.size -= len(message)
         return message
+
+    def forget(self) -> None:
+        """Nobody reads what waits."""
+        self._kept.size -= self.size
+        self.waiting.clear()
+        self.size = 0
 
     def end(self) -> None:
         self.ended = True
@@ -65,6 +82,7 @@ class SignalService:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._readers: dict[str, _Reader] = {}
+        self._kept = _Kept()
         self._stopping = False
         self._forwarded = Counter("meshloom_signal_forwarded", "Messages handed to their recipient", registry=registry)
         self._dropped = Counter("meshloom_signal_dropped", "Messages not delivered", ["reason"], registry=registry)
@@ -106,7 +124,7 @@ class SignalService:
         except ProtocolError as error:
             raise CallFailed(Status.INVALID_ARGUMENT, f"the metadata {PEER} names no public key") from error
         old = self._readers.get(key)
-        reader = self._readers[key] = _Reader(call, old.waiting if old is not None else ())
+        reader = self._readers[key] = _Reader(call, self._kept, old.waiting if old is not None else ())
         if old is not None:
             old.end()
         try:
@@ -121,5 +139,6 @@ class SignalService:
                 if not reader.waiting and not reader.ended:
                     await reader.news.wait()
         finally:
+            reader.forget()
             if self._readers.get(key) is reader:
                 del self._readers[key]

@@ -12,8 +12,8 @@ from typing import ClassVar, Final
 from meshloom_front.http2 import frames
 from meshloom_front.http2.events import DataCame, Event, RequestCame, StreamEnded
 from meshloom_front.http2.frames import Code, HTTP2Error, StreamError
-from meshloom_front.http2.headers import Requests, check, check_trailers
-from meshloom_front.http2.sending import Sending, Stream, last_block
+from meshloom_front.http2.headers import LONGEST_LIST, TABLE_OF_NOTHING, Requests, check, check_trailers
+from meshloom_front.http2.sending import AT_ONCE, Sending, Stream
 
 STREAMS: Final = 1_000
 """Requests that may be open at once."""
@@ -25,10 +25,14 @@ BURST: Final = 10_000
 """Frames that carry no request, and may come at once."""
 PER_SECOND: Final = 1_000
 """How many of them may come for long."""
+EARNS: Final = 32
+"""Bytes of a body sent for which one more may come: who reads answers with windows and pings."""
 RESET_COSTS: Final = 10
-"""How many of them a request counts for that is taken back (CVE-2023-44487)."""
-REMEMBERED: Final = 128
-"""Streams ended here of which frames may still be on their way."""
+"""How many of them a request counts for that is taken back, or broken so that we do (CVE-2023-44487, CVE-2025-8671)."""
+WINDOWS_COST: Final = 50
+"""Streams whose windows are changed together, for the cost of one."""
+REMEMBERED: Final = STREAMS
+"""Streams ended here of which frames may still be on their way: all that were open may end at once."""
 
 
 class ServerConnection:
@@ -45,14 +49,14 @@ class ServerConnection:
         self._requests = Requests()
         self._sending = Sending()
         self._streams: dict[int, Stream] = {}
-        self._newest = 0
+        self._newest = self._accepted = 0
         self._credit = CREDIT
         self._ended_here: deque[int] = deque(maxlen=REMEMBERED)
         self._block: tuple[int, int, bytes] | None = None  # of HEADERS without END_HEADERS: stream, flags, so far
         self._allowance, self._allowed_at = float(BURST), clock()
         self._going = False
         self._events: list[Event] = []
-        ours = {frames.MAX_CONCURRENT_STREAMS: STREAMS, frames.MAX_HEADER_LIST_SIZE: LONGEST_BLOCK}
+        ours = {frames.MAX_CONCURRENT_STREAMS: STREAMS, frames.MAX_HEADER_LIST_SIZE: LONGEST_LIST}
         self._out: list[bytes | memoryview] = [
             frames.settings(ours),
             frames.window_update(0, CREDIT - frames.WINDOW),
@@ -88,7 +92,7 @@ class ServerConnection:
                 self._frame(kind, flags, stream, buffer[start:at])
         except HTTP2Error as error:
             self._buffer = b""
-            self._out.append(frames.goaway(self._newest, error.code, str(error)))
+            self._out.append(frames.goaway(self._accepted, error.code, str(error)))
             raise
         self._buffer = buffer[at:]
         events, self._events = self._events, []
@@ -106,7 +110,7 @@ class ServerConnection:
         try:
             handler(self, flags, stream, payload)
         except StreamError as error:
-            self._spend(1)
+            self._spend(RESET_COSTS)
             self._end(stream, error.code)
             self._events.append(StreamEnded(stream))
 
@@ -144,8 +148,9 @@ class ServerConnection:
         self._newest = stream
         if self._going or len(self._streams) >= STREAMS:
             self._spend(RESET_COSTS)
-            self._out.append(frames.rst_stream(stream, Code.REFUSED_STREAM))
+            self._end(stream, Code.REFUSED_STREAM)
             return
+        self._accepted = stream
         self._streams[stream] = Stream(stream, self._sending.first_window, frames.WINDOW, ended=ended)
         self._events.append(RequestCame(stream, check(fields), ended))
 
@@ -197,8 +202,9 @@ class ServerConnection:
         """Section 6.4."""
         self._check_used(number)
         frames.check_length(payload, 4)
-        self._spend(RESET_COSTS)
-        if (stream := self._streams.pop(number, None)) is not None:
+        stream = self._streams.pop(number, None)
+        self._spend(RESET_COSTS if stream is not None else 1)
+        if stream is not None:
             self._sending.forget(stream)
             self._events.append(StreamEnded(number))
 
@@ -213,16 +219,19 @@ class ServerConnection:
         if flags & frames.ACK:
             return
         for name, value in frames.parse_settings(payload):
+            if name == frames.HEADER_TABLE_SIZE and value < frames.TABLE:
+                self._sending.before_fields = TABLE_OF_NOTHING
             if name == frames.ENABLE_PUSH and value > 1:
                 raise HTTP2Error(Code.PROTOCOL_ERROR, "push can be on or off")
             if name == frames.INITIAL_WINDOW_SIZE:
                 if value > frames.MOST:
                     raise HTTP2Error(Code.FLOW_CONTROL_ERROR, "the initial window is too large")
+                self._spend(1 + len(self._streams) // WINDOWS_COST)  # one frame may change them often
                 self._sending.set_first_window(value, self._streams.values())
             if name == frames.MAX_FRAME_SIZE:
                 if not frames.LONGEST <= value < 1 << 24:
                     raise HTTP2Error(Code.PROTOCOL_ERROR, "the longest frame is out of range")
-                self._sending.longest = value
+                self._sending.longest = min(value, AT_ONCE)  # else a long body keeps the others waiting
         self._out.append(frames.head(frames.SETTINGS, frames.ACK, 0, 0))
 
     def _push_promise(self, _flags: int, _stream: int, _payload: bytes) -> None:
@@ -260,7 +269,7 @@ class ServerConnection:
             self._sending.grow_stream(stream, increment)
 
     def _check_used(self, stream: int) -> None:
-        if not stream or stream > self._newest:
+        if not stream & 1 or stream > self._newest:
             raise HTTP2Error(Code.PROTOCOL_ERROR, "a frame of a stream that nobody has opened")
 
     def _open(self, number: int) -> Stream | None:
@@ -293,7 +302,10 @@ class ServerConnection:
         Without *bodies*, since the network takes no more, only what is short. There may be more: take again.
         """
         out, self._out = self._out, []
+        window = self._sending.window
         done = self._sending.take(out) if bodies else []
+        if sent := window - self._sending.window:
+            self._allowance = min(BURST, self._allowance + sent / EARNS)
         for stream in done:
             if stream.last is not None:
                 self._finished(stream, out)
@@ -313,7 +325,7 @@ class ServerConnection:
     def send_headers(self, number: int, block: bytes) -> None:
         """Begin an answer with a header block that is encoded."""
         if number in self._streams:
-            self._out += (frames.head(frames.HEADERS, frames.END_HEADERS, number, len(block)), block)
+            self._out.append(self._sending.fields(number, 0, block))
 
     def send_data(self, number: int, data: bytes) -> None:
         """More of an answer, after what waits already."""
@@ -328,7 +340,7 @@ class ServerConnection:
         if stream.waiting:
             stream.last = block
             return
-        self._out.append(last_block(number, block))
+        self._out.append(self._sending.fields(number, frames.END_STREAM, block))
         self._finished(stream, self._out)
 
     def waits(self, number: int) -> bool:
@@ -349,7 +361,7 @@ class ServerConnection:
         """Take no more requests: the other side has to make them elsewhere."""
         if not self._going:
             self._going = True
-            self._out.append(frames.goaway(self._newest, Code.NO_ERROR, "the server is stopping"))
+            self._out.append(frames.goaway(self._accepted, Code.NO_ERROR, "the server is stopping"))
 
     def _finished(self, stream: Stream, out: list[bytes | memoryview]) -> None:
         """All is sent: if the other side has not said all, it need not (section 8.1)."""

@@ -15,6 +15,8 @@ WINDOW: Final = (1 << 16) - 1
 """Bytes that may be on the way before anything else is agreed (section 6.9.2)."""
 MOST: Final = (1 << 31) - 1
 """Of a window, and of a stream's number."""
+TABLE: Final = 1 << 12
+"""Bytes of what header blocks remember before anything else is agreed (section 6.5.2)."""
 
 DATA: Final = 0
 HEADERS: Final = 1
@@ -33,6 +35,7 @@ END_HEADERS: Final = 0x4
 PADDED: Final = 0x8
 PRIORITIZED: Final = 0x20
 
+HEADER_TABLE_SIZE: Final = 1
 ENABLE_PUSH: Final = 2
 MAX_CONCURRENT_STREAMS: Final = 3
 INITIAL_WINDOW_SIZE: Final = 4

@@ -3,6 +3,7 @@
 Answers are encoded with nothing remembered between them, so an encoded one can be used again for every connection.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -15,11 +16,16 @@ LONGEST_LIST: Final = 16 * 1024
 """Bytes of a request's fields, with 32 more counted for each (RFC 9113 section 6.5.2)."""
 STATUS_200: Final = b"\x88"
 """``:status: 200`` by its place in the static table."""
+TABLE_OF_NOTHING: Final = b"\x20"
+"""Before a block: nothing is remembered any more (RFC 7541 section 6.3)."""
 _PSEUDO: Final = frozenset((b":method", b":scheme", b":path", b":authority"))
 _NEEDED: Final = (b":method", b":scheme", b":path")
 _OF_CONNECTIONS: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
+
+_is_name = re.compile(rb"[^\x00-\x20A-Z:\x7f-\xff]+").fullmatch  # section 8.2.1
+_breaks_lines = re.compile(rb"[\x00\r\n]").search
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -58,10 +64,12 @@ def check(fields: Fields) -> dict[bytes, bytes]:
                 raise StreamError(Code.PROTOCOL_ERROR, "a pseudo-header field is unknown, repeated or late")
         else:
             regular = True
-            if not name or (not name.islower() and name != name.lower()):
-                raise StreamError(Code.PROTOCOL_ERROR, "a field's name is empty or not in lower case")
+            if not _is_name(name):
+                raise StreamError(Code.PROTOCOL_ERROR, "a field's name is empty, not in lower case or no name")
             if name in _OF_CONNECTIONS or (name == b"te" and value != b"trailers"):
                 raise StreamError(Code.PROTOCOL_ERROR, "a field has no place in HTTP/2")
+        if _breaks_lines(value):
+            raise StreamError(Code.PROTOCOL_ERROR, "a field's value has more than one line")
         found.setdefault(name, value)
     for name in _NEEDED:
         if not found.get(name):

@@ -57,11 +57,14 @@ class Sending:
         window: Bytes that may be sent on the connection.
         first_window: Bytes that may be sent on a new stream.
         longest: Bytes of a frame's payload that the other side takes.
+        before_fields: What each header block begins with. Where the other side remembers less than everyone does at
+            first, it is to be told that this is understood; each block may do so (RFC 7541 section 4.2).
     """
 
     def __init__(self) -> None:
         self.window = self.first_window = WINDOW
         self.longest = LONGEST
+        self.before_fields = b""
         self._ready: dict[int, Stream] = {}
 
     def add(self, stream: Stream, data: bytes) -> None:
@@ -93,10 +96,15 @@ class Sending:
                 stream.waiting = _NOTHING  # an empty view would keep the whole message
                 done.append(stream)
                 if stream.last is not None:
-                    out.append(last_block(stream.number, stream.last))
+                    out.append(self.fields(stream.number, END_STREAM, stream.last))
             elif stream.window > 0:
                 ready[stream.number] = stream
         return done
+
+    def fields(self, number: int, flags: int, block: bytes) -> bytes:
+        """The frame of a header block."""
+        block = self.before_fields + block
+        return head(HEADERS, END_HEADERS | flags, number, len(block)) + block
 
     def grow(self, increment: int) -> None:
         """The connection's window is larger.
@@ -135,8 +143,3 @@ class Sending:
                 self._ready.pop(stream.number, None)
             elif stream.waiting:
                 self._ready[stream.number] = stream
-
-
-def last_block(number: int, block: bytes) -> bytes:
-    """The frame of a header block that ends a stream."""
-    return head(HEADERS, END_HEADERS | END_STREAM, number, len(block)) + block

@@ -24,6 +24,9 @@ class Carrier(Protocol):
     def flush(self) -> None:
         """Send what is to be sent."""
 
+    def keep(self, call: "Call") -> None:
+        """Count what is kept of a call's messages."""
+
 
 class Call:
     """A call that is open.
@@ -87,6 +90,7 @@ class Call:
         while True:
             while self.incoming:
                 message = self.incoming.take()
+                self._carrier.keep(self)
                 self._pay()
                 self._carrier.flush()
                 yield message

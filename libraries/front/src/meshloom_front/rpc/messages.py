@@ -12,6 +12,10 @@ from meshloom_front.rpc.status import CallFailed, Status
 
 LONGEST: Final = 1 << 20
 """Bytes of a message that is taken."""
+LONGEST_TEXT: Final = 1_000
+"""Characters of a failure that the caller is told; the fields have to fit into one frame."""
+KEPT: Final = 64
+"""Bytes that a message takes here beside its own, about: many small ones must not pass for little."""
 HEAD: Final = 5
 _head = struct.Struct(">BL")
 CONTENT: Final = b"application/grpc"
@@ -43,7 +47,8 @@ def failure(status: Status, text: str, *, begun: bool) -> bytes:
 def _percent_encoded(text: str) -> bytes:
     """Everything but printable ASCII, and the percent sign, as %XX."""
     return b"".join(
-        bytes((byte,)) if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in text.encode()
+        bytes((byte,)) if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte
+        for byte in text[:LONGEST_TEXT].encode(errors="replace")
     )
 
 
@@ -51,7 +56,7 @@ class Messages:
     """Takes messages out of a body that comes piece by piece.
 
     Args:
-        size: Bytes of the messages that nobody has taken yet.
+        size: Bytes that the messages take which nobody has taken yet.
     """
 
     def __init__(self) -> None:
@@ -93,14 +98,14 @@ class Messages:
                 self._needed = HEAD + length
                 break
             self._whole.append(data[at + HEAD : stop])
-            self.size += length
+            self.size += length + KEPT
             at = stop
         self._part += data[at:]
 
     def take(self) -> bytes:
         """The oldest message."""
         message = self._whole.popleft()
-        self.size -= len(message)
+        self.size -= len(message) + KEPT
         return message
 
     def only(self) -> bytes:

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 from meshloom_front.http2.connection import ServerConnection
 from meshloom_front.http2.events import DataCame, RequestCame
@@ -21,7 +21,7 @@ ANSWERS_WITHIN: Final = 20.0
 REQUEST_WITHIN: Final = 30.0
 """Seconds in which a request must have come in whole."""
 HELD: Final = 4 << 20
-"""Bytes of requests of one connection that have not come in whole."""
+"""Bytes of requests of one connection that have not come in whole, or that nobody has read."""
 UNSENT: Final = 1 << 20
 """Bytes that may wait for a reader that makes us answer and does not read."""
 
@@ -145,6 +145,13 @@ class Connection(asyncio.Protocol):
                 transport.abort()
                 return
 
+    def keep(self, call: Call) -> None:
+        """Count what is kept of a call's messages."""
+        if call.number in self._calls:
+            held = call.incoming.held
+            self._held += held - call.held
+            call.held = held
+
     def go_away(self) -> None:
         """Take no more calls."""
         self.http2.go_away()
@@ -193,7 +200,7 @@ class Connection(asyncio.Protocol):
             return
         call = self._calls[event.stream] = Call(self, event.stream, method, fields)
         if method.kind is Kind.BIDIRECTIONAL:
-            self._start(call, method.handler(call))
+            self._start(call, call)
         elif not event.ended:
             self._wait_for(call)
         if event.ended:
@@ -206,13 +213,13 @@ class Connection(asyncio.Protocol):
     def _feed(self, call: Call, data: bytes, *, ended: bool) -> None:
         try:
             call.feed(data, ended=ended)
-            if call.method.kind is Kind.BIDIRECTIONAL:
+            if ended and call.method.kind is not Kind.BIDIRECTIONAL:
+                message = call.incoming.only()
+                if call.held:
+                    self.keep(call)
+                self._handle(call, call.method, message)
                 return
-            if ended:
-                self._handle(call, call.method, call.incoming.only())
-                return
-            call.held += len(data)
-            self._held += len(data)
+            self.keep(call)
             if self._held > HELD:
                 raise CallFailed(Status.RESOURCE_EXHAUSTED, "too much is sent at once: send it again later")
         except CallFailed as failure:
@@ -220,7 +227,7 @@ class Connection(asyncio.Protocol):
 
     def _handle(self, call: Call, method: Method, message: bytes) -> None:
         if method.kind is not Kind.PLAIN:
-            self._start(call, method.handler(message, call))
+            self._start(call, message, call)
             return
         try:
             answer = method.handler(message, call)
@@ -230,14 +237,14 @@ class Connection(asyncio.Protocol):
             raise _internal(error) from error
         self._answer(call, answer)
 
-    def _start(self, call: Call, coroutine: Coroutine[Any, Any, bytes | None]) -> None:
-        task = call.task = self._loop.create_task(self._run(call, coroutine))
+    def _start(self, call: Call, *arguments: bytes | Call) -> None:
+        task = call.task = self._loop.create_task(self._run(call, arguments))
         self._rpc.tasks.add(task)
         task.add_done_callback(self._rpc.tasks.discard)
 
-    async def _run(self, call: Call, coroutine: Coroutine[Any, Any, bytes | None]) -> None:
+    async def _run(self, call: Call, arguments: tuple[bytes | Call, ...]) -> None:
         try:
-            self._answer(call, await coroutine)
+            self._answer(call, await call.method.handler(*arguments))
         except CallFailed as failure:
             self._fail(call, failure)
         except asyncio.CancelledError:
