@@ -86,9 +86,12 @@ class Allocation(asyncio.DatagramProtocol):
         """Ask the server for it.
 
         Raises:
-            TransactionError, OSError: There is none.
+            OSError: There is none.
         """
-        self.address = await self._client.connect()
+        try:
+            self.address = await self._client.connect()
+        except TransactionError as error:
+            raise ConnectionError(str(error)) from error
         self.seen = self._client.mapped_address or ("", 0)
         self._client.receiver = self
 
@@ -215,7 +218,7 @@ async def open_allocation(
     """A relayed address on a server, by the first of its addresses that answers.
 
     Raises:
-        TransactionError, OSError, TimeoutError: There is none.
+        OSError, TimeoutError: There is none.
     """
     found = await anyio.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
     failure: Exception = TimeoutError("no answer")
@@ -223,7 +226,7 @@ async def open_allocation(
         try:
             with anyio.fail_after(timers.answer):
                 return await _open(server, (str(address[0]), server.port), tls, received, timers)
-        except (OSError, TimeoutError, TransactionError) as error:
+        except (OSError, TimeoutError) as error:
             failure = error
     raise failure
 

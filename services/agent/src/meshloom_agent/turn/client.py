@@ -2,15 +2,17 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import anyio
-from aioice.stun import TransactionError
 from anyio.abc import TaskGroup
 
 from meshloom.protocol.stun import Address
 from meshloom_agent.backoff import Backoff
-from meshloom_agent.turn.allocation import Allocation, open_allocation, tls_context
 from meshloom_agent.turn.server import TurnServer
+
+if TYPE_CHECKING:
+    from meshloom_agent.turn.allocation import Allocation
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +94,7 @@ class TurnClient:
                 at_once = False
                 try:
                     at_once = await self._allocate(self._servers[uri], backoff)
-                except (OSError, TimeoutError, TransactionError, EOFError) as error:
+                except (OSError, TimeoutError, EOFError) as error:
                     self.errors[uri] = str(error) or "no answer"
                 _log.info("TURN server %s: %s", uri, self.errors[uri])
                 self._changed()
@@ -101,6 +103,9 @@ class TurnClient:
 
     async def _allocate(self, server: TurnServer, backoff: Backoff) -> bool:
         """An allocation from making it to its end; whether the next is to be asked for at once."""
+        # Only now: most agents never need the library behind it, which is 3 MB and takes 30 ms to import.
+        from meshloom_agent.turn.allocation import open_allocation, tls_context
+
         with anyio.fail_after(ALLOCATE_WITHIN):
             tls = tls_context(self._roots) if server.tls else None
             allocation = await open_allocation(server, tls, self._received)
