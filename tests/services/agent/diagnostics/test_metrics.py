@@ -43,7 +43,8 @@ async def test_a_connected_agent_is_seen(connected, daemon):
     assert found["peers", "connected", "direct"] == 1
     assert found["peers", "connected", "relayed"] == found["peers", "connecting", "none"] == 0
     assert found["signal_messages_total", "offer", "sent"] >= 1
-    assert found["signal_messages_total", "candidate", "received"] >= 1
+    received = {key[1] for key, count in found.items() if key[::2] == ("signal_messages_total", "received") and count}
+    assert received & {"offer", "answer"}, "candidates may come after the connection"
     assert found["network_maps_total", "applied"] >= 1
     assert found["failures_total",] == 0
     assert found["process_resident_memory_bytes",] > 0
