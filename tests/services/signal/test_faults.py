@@ -106,6 +106,10 @@ async def test_what_waits_for_all_readers_is_bounded_too(monkeypatch):
             signal.send(message.SerializeToString(), None)
             assert 0 < signal._kept.size <= 10_000
         assert signal._kept.size == sum(reader.size for reader in signal._readers.values())
+        before = signal._kept.size
+        tasks.start_soon(signal.connect_stream, Deaf(B))
+        await anyio.wait_all_tasks_blocked()
+        assert signal._kept.size == before, "what waits goes over to the newer stream"
         tasks.cancel_scope.cancel()
     assert signal._kept.size == 0
 

@@ -67,7 +67,7 @@ class _Reader:
         return message
 
     def forget(self) -> None:
-        """Nobody reads what waits."""
+        """What waits is not for this stream any more."""
         self._kept.size -= self.size
         self.waiting.clear()
         self.size = 0
@@ -126,6 +126,7 @@ class SignalService:
         old = self._readers.get(key)
         reader = self._readers[key] = _Reader(call, self._kept, old.waiting if old is not None else ())
         if old is not None:
+            old.forget()  # now: its client may be gone without a word, and its last message with it
             old.end()
         try:
             call.begin((REGISTERED, "1"))
