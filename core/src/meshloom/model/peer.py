@@ -60,6 +60,7 @@ class Peer:
         user_id: Who enrolled it by logging in; None where a setup key did.
         ephemeral: Removed some time after it was last connected.
         connected: Whether its update stream is open, as last written; ``last_seen`` goes with it.
+        proves: Whether it is an agent that proves that its requests are fresh; from then on none counts without.
     """
 
     id: PeerID
@@ -84,3 +85,4 @@ class Peer:
     inactivity_expiration_enabled: bool = False
     login_expired: bool = False
     extra_dns_labels: tuple[str, ...] = ()
+    proves: bool = False

@@ -84,12 +84,14 @@ class EncryptedMessage(_message.Message):
     def __init__(self, wgPubKey: _Optional[str] = ..., body: _Optional[bytes] = ..., version: _Optional[int] = ...) -> None: ...
 
 class JobRequest(_message.Message):
-    __slots__ = ("ID", "bundle")
+    __slots__ = ("ID", "bundle", "proof")
     ID_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
     ID: bytes
     bundle: BundleParameters
-    def __init__(self, ID: _Optional[bytes] = ..., bundle: _Optional[_Union[BundleParameters, _Mapping]] = ...) -> None: ...
+    proof: RequestProof
+    def __init__(self, ID: _Optional[bytes] = ..., bundle: _Optional[_Union[BundleParameters, _Mapping]] = ..., proof: _Optional[_Union[RequestProof, _Mapping]] = ...) -> None: ...
 
 class JobResponse(_message.Message):
     __slots__ = ("ID", "status", "Reason", "bundle")
@@ -124,13 +126,15 @@ class BundleResult(_message.Message):
     def __init__(self, upload_key: _Optional[str] = ...) -> None: ...
 
 class SyncRequest(_message.Message):
-    __slots__ = ("meta",)
+    __slots__ = ("meta", "proof")
     META_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
     meta: PeerSystemMeta
-    def __init__(self, meta: _Optional[_Union[PeerSystemMeta, _Mapping]] = ...) -> None: ...
+    proof: RequestProof
+    def __init__(self, meta: _Optional[_Union[PeerSystemMeta, _Mapping]] = ..., proof: _Optional[_Union[RequestProof, _Mapping]] = ...) -> None: ...
 
 class SyncResponse(_message.Message):
-    __slots__ = ("netbirdConfig", "peerConfig", "remotePeers", "remotePeersIsEmpty", "NetworkMap", "Checks", "sessionExpiresAt", "NetworkMapEnvelope", "Version")
+    __slots__ = ("netbirdConfig", "peerConfig", "remotePeers", "remotePeersIsEmpty", "NetworkMap", "Checks", "sessionExpiresAt", "NetworkMapEnvelope", "Version", "proof")
     NETBIRDCONFIG_FIELD_NUMBER: _ClassVar[int]
     PEERCONFIG_FIELD_NUMBER: _ClassVar[int]
     REMOTEPEERS_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +144,7 @@ class SyncResponse(_message.Message):
     SESSIONEXPIRESAT_FIELD_NUMBER: _ClassVar[int]
     NETWORKMAPENVELOPE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
     netbirdConfig: NetbirdConfig
     peerConfig: PeerConfig
     remotePeers: _containers.RepeatedCompositeFieldContainer[RemotePeerConfig]
@@ -149,27 +154,32 @@ class SyncResponse(_message.Message):
     sessionExpiresAt: _timestamp_pb2.Timestamp
     NetworkMapEnvelope: NetworkMapEnvelope
     Version: int
-    def __init__(self, netbirdConfig: _Optional[_Union[NetbirdConfig, _Mapping]] = ..., peerConfig: _Optional[_Union[PeerConfig, _Mapping]] = ..., remotePeers: _Optional[_Iterable[_Union[RemotePeerConfig, _Mapping]]] = ..., remotePeersIsEmpty: bool = ..., NetworkMap: _Optional[_Union[NetworkMap, _Mapping]] = ..., Checks: _Optional[_Iterable[_Union[Checks, _Mapping]]] = ..., sessionExpiresAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., NetworkMapEnvelope: _Optional[_Union[NetworkMapEnvelope, _Mapping]] = ..., Version: _Optional[int] = ...) -> None: ...
+    proof: AnswerProof
+    def __init__(self, netbirdConfig: _Optional[_Union[NetbirdConfig, _Mapping]] = ..., peerConfig: _Optional[_Union[PeerConfig, _Mapping]] = ..., remotePeers: _Optional[_Iterable[_Union[RemotePeerConfig, _Mapping]]] = ..., remotePeersIsEmpty: bool = ..., NetworkMap: _Optional[_Union[NetworkMap, _Mapping]] = ..., Checks: _Optional[_Iterable[_Union[Checks, _Mapping]]] = ..., sessionExpiresAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., NetworkMapEnvelope: _Optional[_Union[NetworkMapEnvelope, _Mapping]] = ..., Version: _Optional[int] = ..., proof: _Optional[_Union[AnswerProof, _Mapping]] = ...) -> None: ...
 
 class SyncMetaRequest(_message.Message):
-    __slots__ = ("meta",)
+    __slots__ = ("meta", "proof")
     META_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
     meta: PeerSystemMeta
-    def __init__(self, meta: _Optional[_Union[PeerSystemMeta, _Mapping]] = ...) -> None: ...
+    proof: RequestProof
+    def __init__(self, meta: _Optional[_Union[PeerSystemMeta, _Mapping]] = ..., proof: _Optional[_Union[RequestProof, _Mapping]] = ...) -> None: ...
 
 class LoginRequest(_message.Message):
-    __slots__ = ("setupKey", "meta", "jwtToken", "peerKeys", "dnsLabels")
+    __slots__ = ("setupKey", "meta", "jwtToken", "peerKeys", "dnsLabels", "proof")
     SETUPKEY_FIELD_NUMBER: _ClassVar[int]
     META_FIELD_NUMBER: _ClassVar[int]
     JWTTOKEN_FIELD_NUMBER: _ClassVar[int]
     PEERKEYS_FIELD_NUMBER: _ClassVar[int]
     DNSLABELS_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
     setupKey: str
     meta: PeerSystemMeta
     jwtToken: str
     peerKeys: PeerKeys
     dnsLabels: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, setupKey: _Optional[str] = ..., meta: _Optional[_Union[PeerSystemMeta, _Mapping]] = ..., jwtToken: _Optional[str] = ..., peerKeys: _Optional[_Union[PeerKeys, _Mapping]] = ..., dnsLabels: _Optional[_Iterable[str]] = ...) -> None: ...
+    proof: RequestProof
+    def __init__(self, setupKey: _Optional[str] = ..., meta: _Optional[_Union[PeerSystemMeta, _Mapping]] = ..., jwtToken: _Optional[str] = ..., peerKeys: _Optional[_Union[PeerKeys, _Mapping]] = ..., dnsLabels: _Optional[_Iterable[str]] = ..., proof: _Optional[_Union[RequestProof, _Mapping]] = ...) -> None: ...
 
 class PeerKeys(_message.Message):
     __slots__ = ("sshPubKey", "wgPubKey")
@@ -276,16 +286,18 @@ class PeerSystemMeta(_message.Message):
     def __init__(self, hostname: _Optional[str] = ..., goOS: _Optional[str] = ..., kernel: _Optional[str] = ..., core: _Optional[str] = ..., platform: _Optional[str] = ..., OS: _Optional[str] = ..., netbirdVersion: _Optional[str] = ..., uiVersion: _Optional[str] = ..., kernelVersion: _Optional[str] = ..., OSVersion: _Optional[str] = ..., networkAddresses: _Optional[_Iterable[_Union[NetworkAddress, _Mapping]]] = ..., sysSerialNumber: _Optional[str] = ..., sysProductName: _Optional[str] = ..., sysManufacturer: _Optional[str] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., files: _Optional[_Iterable[_Union[File, _Mapping]]] = ..., flags: _Optional[_Union[Flags, _Mapping]] = ..., capabilities: _Optional[_Iterable[_Union[PeerCapability, str]]] = ..., syncMessageVersion: _Optional[int] = ...) -> None: ...
 
 class LoginResponse(_message.Message):
-    __slots__ = ("netbirdConfig", "peerConfig", "Checks", "sessionExpiresAt")
+    __slots__ = ("netbirdConfig", "peerConfig", "Checks", "sessionExpiresAt", "proof")
     NETBIRDCONFIG_FIELD_NUMBER: _ClassVar[int]
     PEERCONFIG_FIELD_NUMBER: _ClassVar[int]
     CHECKS_FIELD_NUMBER: _ClassVar[int]
     SESSIONEXPIRESAT_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
     netbirdConfig: NetbirdConfig
     peerConfig: PeerConfig
     Checks: _containers.RepeatedCompositeFieldContainer[Checks]
     sessionExpiresAt: _timestamp_pb2.Timestamp
-    def __init__(self, netbirdConfig: _Optional[_Union[NetbirdConfig, _Mapping]] = ..., peerConfig: _Optional[_Union[PeerConfig, _Mapping]] = ..., Checks: _Optional[_Iterable[_Union[Checks, _Mapping]]] = ..., sessionExpiresAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    proof: AnswerProof
+    def __init__(self, netbirdConfig: _Optional[_Union[NetbirdConfig, _Mapping]] = ..., peerConfig: _Optional[_Union[PeerConfig, _Mapping]] = ..., Checks: _Optional[_Iterable[_Union[Checks, _Mapping]]] = ..., sessionExpiresAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., proof: _Optional[_Union[AnswerProof, _Mapping]] = ...) -> None: ...
 
 class ExtendAuthSessionRequest(_message.Message):
     __slots__ = ("jwtToken", "meta")
@@ -302,18 +314,42 @@ class ExtendAuthSessionResponse(_message.Message):
     def __init__(self, sessionExpiresAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ServerKeyResponse(_message.Message):
-    __slots__ = ("key", "expiresAt", "version")
+    __slots__ = ("key", "expiresAt", "version", "challenge")
     KEY_FIELD_NUMBER: _ClassVar[int]
     EXPIRESAT_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    CHALLENGE_FIELD_NUMBER: _ClassVar[int]
     key: str
     expiresAt: _timestamp_pb2.Timestamp
     version: int
-    def __init__(self, key: _Optional[str] = ..., expiresAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ...) -> None: ...
+    challenge: bytes
+    def __init__(self, key: _Optional[str] = ..., expiresAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., challenge: _Optional[bytes] = ...) -> None: ...
 
 class Empty(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("proof",)
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    proof: RequestProof
+    def __init__(self, proof: _Optional[_Union[RequestProof, _Mapping]] = ...) -> None: ...
+
+class RequestProof(_message.Message):
+    __slots__ = ("challenge", "nonce", "method")
+    CHALLENGE_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    challenge: bytes
+    nonce: bytes
+    method: str
+    def __init__(self, challenge: _Optional[bytes] = ..., nonce: _Optional[bytes] = ..., method: _Optional[str] = ...) -> None: ...
+
+class AnswerProof(_message.Message):
+    __slots__ = ("nonce", "method", "number")
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    nonce: bytes
+    method: str
+    number: int
+    def __init__(self, nonce: _Optional[bytes] = ..., method: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
 
 class NetbirdConfig(_message.Message):
     __slots__ = ("stuns", "turns", "signal", "relay", "flow", "metrics")
@@ -352,14 +388,26 @@ class HostConfig(_message.Message):
     def __init__(self, uri: _Optional[str] = ..., protocol: _Optional[_Union[HostConfig.Protocol, str]] = ...) -> None: ...
 
 class RelayConfig(_message.Message):
-    __slots__ = ("urls", "tokenPayload", "tokenSignature")
+    __slots__ = ("urls", "tokenPayload", "tokenSignature", "named")
     URLS_FIELD_NUMBER: _ClassVar[int]
     TOKENPAYLOAD_FIELD_NUMBER: _ClassVar[int]
     TOKENSIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    NAMED_FIELD_NUMBER: _ClassVar[int]
     urls: _containers.RepeatedScalarFieldContainer[str]
     tokenPayload: str
     tokenSignature: str
-    def __init__(self, urls: _Optional[_Iterable[str]] = ..., tokenPayload: _Optional[str] = ..., tokenSignature: _Optional[str] = ...) -> None: ...
+    named: NamedToken
+    def __init__(self, urls: _Optional[_Iterable[str]] = ..., tokenPayload: _Optional[str] = ..., tokenSignature: _Optional[str] = ..., named: _Optional[_Union[NamedToken, _Mapping]] = ...) -> None: ...
+
+class NamedToken(_message.Message):
+    __slots__ = ("payload", "signature", "urls")
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    URLS_FIELD_NUMBER: _ClassVar[int]
+    payload: str
+    signature: str
+    urls: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, payload: _Optional[str] = ..., signature: _Optional[str] = ..., urls: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class FlowConfig(_message.Message):
     __slots__ = ("url", "tokenPayload", "tokenSignature", "interval", "enabled", "counters", "exitNodeCollection", "dnsCollection")

@@ -27,6 +27,9 @@ class Carrier(Protocol):
     def keep(self, call: "Call") -> None:
         """Count what is kept of a call's messages."""
 
+    def prove(self) -> None:
+        """Whoever calls is known: the connection does not give way to strangers."""
+
 
 class Call:
     """A call that is open.
@@ -51,6 +54,10 @@ class Call:
     def metadata(self, name: str) -> str:
         """What the caller sent along under that name, in lower case; empty where it sent nothing."""
         return self._fields.get(name.encode(), b"").decode(errors="replace")
+
+    def prove(self) -> None:
+        """The caller has shown who it is, by a sealed message of a registered peer or a valid token."""
+        self._carrier.prove()
 
     def begin(self, *metadata: tuple[str, str]) -> None:
         """Begin the answer, with metadata, before there is a message."""

@@ -152,6 +152,10 @@ class Connection(asyncio.Protocol):
             self._held += held - call.held
             call.held = held
 
+    def prove(self) -> None:
+        """Whoever calls is known."""
+        self._rpc.unproven.pop(self, None)
+
     def go_away(self) -> None:
         """Take no more calls."""
         self.http2.go_away()
