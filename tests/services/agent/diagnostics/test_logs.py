@@ -7,6 +7,8 @@ import pytest
 from meshloom.errors import ConfigError
 from meshloom_agent.diagnostics.logs import DaemonLogs, LogRing
 
+FORGED = "wss://x\n2026-01-01 00:00:00,000 WARNING meshloom: all is well\r\x1b]0;owned\x07\u202e"
+
 
 def record(text, name="meshloom_agent.test", level=logging.DEBUG):
     return logging.LogRecord(name, level, "", 0, text, (), None)
@@ -62,3 +64,12 @@ def test_levels_and_files_that_cannot_be_are_refused(logs, tmp_path):
         logs.install("loud")
     with pytest.raises(ConfigError, match=f"--log-file {tmp_path}"):
         logs.install("info", tmp_path)
+
+
+def test_the_file_and_the_ring_hold_one_printable_line_for_each_record(logs, tmp_path):
+    logs.install("info", tmp_path / "log")
+    logging.getLogger("meshloom_agent.test").warning("a peer names the relay %s", FORGED)
+    for text in ((tmp_path / "log").read_text(), logs.ring.text):
+        lines = [line for line in text.split("\n") if "names the relay" in line or "all is well" in line]
+        assert len(lines) == 1
+        assert lines[0].isprintable()

@@ -6,8 +6,8 @@ from collections import deque
 from pathlib import Path
 
 from meshloom.errors import ConfigError
+from meshloom.log_lines import log_to
 
-FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 MOST_BYTES = 4 << 20
 LONGEST_LINE = 8 << 10
 LOUD = ("pyroute2", "grpc", "asyncio", "picows", "websockets", "quic")
@@ -23,7 +23,7 @@ class LogRing(logging.Handler):
 
     def __init__(self, most: int = MOST_BYTES) -> None:
         super().__init__(logging.DEBUG)
-        self.setFormatter(logging.Formatter(FORMAT))
+        log_to(self)
         self._most, self._size = most, 0
         self._lines: deque[str] = deque()
 
@@ -62,10 +62,9 @@ class DaemonLogs:
         if number is None:
             raise ConfigError(f"log_level = {level!r}: no such level; write debug, info, warning or error")
         try:
-            self._shown = logging.FileHandler(file) if file else logging.StreamHandler(sys.stderr)
+            self._shown = log_to(logging.FileHandler(file) if file else logging.StreamHandler(sys.stderr))
         except OSError as error:
             raise ConfigError(f"--log-file {file}: cannot be written: {error.strerror}") from error
-        self._shown.setFormatter(logging.Formatter(FORMAT))
         root = logging.getLogger()
         root.addHandler(self._shown)
         root.addHandler(self.ring)
