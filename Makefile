@@ -1,4 +1,4 @@
-.PHONY: help setup demo kernel test lint types imports bench docs proto schedules
+.PHONY: help setup demo kernel test lint types imports bench fuzz docs proto schedules
 .DEFAULT_GOAL := help
 
 help:  ## What can be made
@@ -30,6 +30,9 @@ imports:
 bench:  ## Print the benchmark table
 	@tools/setup tests bench
 	@tools/bench
+
+fuzz: setup  ## Run the fuzzers of all decoders for an hour
+	@tools/fuzz
 
 schedules: setup  ## Run 10 000 random schedules of the simulated network, and 10 000 with relays (an hour of one processor)
 	.venv/bin/python -m meshloom_agent.testing.schedules --count 10000
