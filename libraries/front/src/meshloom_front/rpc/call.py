@@ -1,7 +1,7 @@
 """One call as its handler sees it, and which handlers there are."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
@@ -9,6 +9,7 @@ import attrs
 
 from meshloom_front.http2.connection import ServerConnection
 from meshloom_front.rpc import messages
+from meshloom_front.rpc.liveness import Liveness
 from meshloom_front.rpc.messages import Messages
 
 UNREAD: Final = 64 * 1024
@@ -20,6 +21,7 @@ class Carrier(Protocol):
 
     address: str
     http2: ServerConnection
+    liveness: Liveness
 
     def flush(self) -> None:
         """Send what is to be sent."""
@@ -58,6 +60,15 @@ class Call:
     def prove(self) -> None:
         """The caller has shown who it is, by a sealed message of a registered peer or a valid token."""
         self._carrier.prove()
+
+    @property
+    def connection(self) -> Hashable:
+        """The connection that the call came by, to tell calls of one connection from those of another."""
+        return self._carrier
+
+    async def is_alive(self, within: float) -> bool:
+        """Return whether the other side of the connection answers a PING within so many seconds."""
+        return await self._carrier.liveness.ask(within)
 
     def begin(self, *metadata: tuple[str, str]) -> None:
         """Begin the answer, with metadata, before there is a message."""

@@ -10,6 +10,7 @@ from meshloom_front.http2.events import DataCame, RequestCame
 from meshloom_front.http2.frames import HTTP2Error
 from meshloom_front.rpc import messages
 from meshloom_front.rpc.call import Call, Kind, Method, Methods
+from meshloom_front.rpc.liveness import Liveness
 from meshloom_front.rpc.status import CallFailed, Status
 
 _log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._rpc = rpc
         self.http2 = ServerConnection()
         self.address = ""
+        self.liveness = Liveness(self._ask)
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, Call] = {}
@@ -93,6 +95,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Frames; calls begin and go on."""
         self._heard = True
+        self.liveness.heard()
         try:
             events = self.http2.receive(data)
         except HTTP2Error as error:
@@ -111,6 +114,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Nobody waits for the calls."""
+        self.liveness.lost()
         self._rpc.connections.discard(self)
         self._rpc.unproven.pop(self, None)
         for timer in (self._alive, self._coming):
@@ -178,9 +182,12 @@ class Connection(asyncio.Protocol):
             self._heard = False
             self._alive = self._loop.call_later(KEEPALIVE, self._look)
             return
+        self._ask()
+        self._alive = self._loop.call_later(ANSWERS_WITHIN, self._look_again)
+
+    def _ask(self) -> None:
         self.http2.ping()
         self.flush()
-        self._alive = self._loop.call_later(ANSWERS_WITHIN, self._look_again)
 
     def _look_again(self) -> None:
         if self._heard:
