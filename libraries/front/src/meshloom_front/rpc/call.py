@@ -1,7 +1,7 @@
 """One call as its handler sees it, and which handlers there are."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
@@ -62,7 +62,7 @@ class Call:
         self._carrier.prove()
 
     @property
-    def connection(self) -> Hashable:
+    def connection(self) -> object:
         """The connection that the call came by, to tell calls of one connection from those of another."""
         return self._carrier
 
