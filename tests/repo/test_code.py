@@ -104,14 +104,27 @@ def test_nothing_is_left_for_later():
     assert found == []
 
 
-def test_programs_print_by_their_command_line_only():
-    """A ``print`` in a library writes where nobody asked it to."""
+def test_programs_print_by_one_function_only():
+    """What else writes to a terminal hands others' words on as they are."""
+    printing = re.compile(r"print|(click|rich)\.(\w*echo\w*|prompt|confirm|pager)|sys\.(__)?std(out|err)(__)?\.\w+")
     found = [
         where(file, node)
         for file in SOURCES
-        if "testing" not in file.parts
+        if "testing" not in file.parts and file.name != "terminal.py"
         for node in ast.walk(tree(file))
-        if called(node) == "print"
+        if printing.fullmatch(called(node))
+    ]
+    assert found == []
+
+
+def test_every_log_handler_has_the_format_of_one_printable_line():
+    found = [
+        where(file, node)
+        for file in SOURCES
+        if file.name != "log_lines.py"
+        for node in ast.walk(tree(file))
+        if called(node).endswith((".setFormatter", "logging.Formatter"))
+        or (called(node) == "logging.basicConfig" and "log_to(" not in ast.unparse(node))
     ]
     assert found == []
 

@@ -41,8 +41,13 @@ class ConfigError(MeshError):
         self.source = source
 
     def __str__(self) -> str:
+        return "\n".join(self.sentences)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Each problem with its source; a line break within one belongs to what was quoted."""
         where = f"{self.source}: " if self.source else ""
-        return "\n".join(f"{where}{problem}" for problem in self.problems)
+        return tuple(f"{where}{problem}" for problem in self.problems)
 
 
 class UnknownBackend(ConfigError):

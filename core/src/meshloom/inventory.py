@@ -6,9 +6,10 @@ from typing import Any
 
 import attrs
 
-from meshloom.errors import MeshError
+from meshloom.errors import ConfigError, MeshError
 from meshloom.plugins import Plugins
 from meshloom.service import read_setup
+from meshloom.text import printable
 
 
 @attrs.frozen
@@ -44,7 +45,8 @@ def describe_offers(found: Iterable[Offer]) -> str:
     rows += [(each.kind, each.name, "chosen" if each.chosen else "", _verdict(each)) for each in found]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
+        printable("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]))
+        for row in rows
     ]
     return "\n".join(lines)
 
@@ -61,5 +63,5 @@ def check_config(config: type[Any], kinds: Sequence[str], file: Path) -> list[st
     try:
         read_setup(config, kinds, file)
     except MeshError as error:
-        return str(error).splitlines()
+        return list(error.sentences) if isinstance(error, ConfigError) else [str(error)]
     return []

@@ -4,7 +4,14 @@ Names, versions, reasons, URLs and error texts come from peers, servers and stra
 in a log, a terminal or a file goes through here, so that a name cannot forge a line or speak to the terminal.
 """
 
+import json
+import sys
+from typing import Any
+
 LONGEST = 1024
+"""Characters of one value: a name, a reason, a URL."""
+LONGEST_LINE = 16 << 10
+"""Characters of a line that lists several values."""
 MARK = "…"
 """Stands at the end of a text that was cut."""
 
@@ -56,14 +63,29 @@ def printable(text: str, longest: int = LONGEST) -> str:
     return ("".join(parts) + MARK)[:longest]
 
 
-def printable_lines(text: str, longest: int = LONGEST) -> str:
+def printable_lines(text: str, longest: int = sys.maxsize) -> str:
     r"""Returns the text with each line made printable; only ``\n`` separates lines.
 
     Args:
         text: Lines that the program itself composed; a value within them has gone through :func:`printable` already.
-        longest: Characters of each line.
+        longest: Characters of each line at most.
     """
     return "\n".join(printable(line, longest) for line in text.split("\n"))
+
+
+def printable_value(value: Any) -> Any:
+    """Returns a value of JSON with all of its texts made printable; keys stay."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {key: printable_value(each) for key, each in value.items()}
+    return [printable_value(each) for each in value] if isinstance(value, list) else value
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Returns JSON of printable ASCII; a program that reads it gets each text as it was said."""
+    text = json.dumps(value, indent=indent, separators=None if indent else (",", ":"), default=str)
+    return text.replace("\x7f", "\\u007f")  # the one control character that JSON lets stand
 
 
 def _escape(character: str) -> str:

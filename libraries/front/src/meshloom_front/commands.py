@@ -18,6 +18,7 @@ from meshloom.inventory import check_config, describe_offers, offers
 from meshloom.log_lines import log_to
 from meshloom.plugins import Plugins
 from meshloom.service import Setup, read_setup
+from meshloom.terminal import say, say_error, show_crash
 from meshloom_front.config import ServerConfig
 from meshloom_front.memory import keep_freed_memory
 
@@ -91,11 +92,11 @@ def server_commands(
 
     @group.command("version", help="Print the version.")
     def version() -> None:
-        click.echo(__version__)
+        say(__version__)
 
     @group.command("plugins", help="List installed backends, and which would run here.")
     def plugins() -> None:
-        click.echo(describe_offers(offers(Plugins())))
+        say(*describe_offers(offers(Plugins())).split("\n"))
 
     @group.group("config", help="The configuration file.")
     def config() -> None:
@@ -105,11 +106,10 @@ def server_commands(
     @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
     def check(file: Path) -> None:
         problems = check_config(ServerConfig, kinds, file)
-        for problem in problems:
-            click.echo(problem, err=True)
+        say(*problems, error=True)
         if problems:
             sys.exit(EXIT_CONFIG)
-        click.echo(f"{file}: good")
+        say(f"{file}: good")
 
     return group
 
@@ -123,6 +123,7 @@ def _setup(
 
 def start(setup: Callable[[], Setup[ServerConfig]], run: Run) -> None:
     """Read the configuration and run; ends the process with a sentence and a code where it cannot."""
+    sys.excepthook = show_crash
     with_uvloop: dict[str, Any] = {"backend": "asyncio", "backend_options": {"use_uvloop": True}}
     try:
         made = setup()
@@ -167,5 +168,5 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
 
 
 def _fail(error: BaseException) -> None:
-    click.echo(f"error: {error}", err=True)
+    say_error(error)
     sys.exit(EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED)

@@ -1,6 +1,5 @@
 """``meshloom-server``: all services in one process, on one TCP port and one UDP port."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -11,6 +10,8 @@ from meshloom.errors import MeshError
 from meshloom.model.state import ENTITIES
 from meshloom.service import Setup
 from meshloom.store import StoreContext
+from meshloom.terminal import say, say_error
+from meshloom.text import json_text
 from meshloom_front.commands import EXIT_FAILED, server_commands
 from meshloom_front.config import ServerConfig
 from meshloom_front.monitoring import new_registry
@@ -53,12 +54,12 @@ def backup(context: click.Context, file: Path) -> None:
     try:
         anyio.run(copy)
     except MeshError as error:
-        click.echo(f"error: {error}", err=True)
+        say_error(error)
         sys.exit(EXIT_FAILED)
-    click.echo(f"written: {file}")
+    say(f"written: {file}")
 
 
 @main.command("openapi", help="Print the OpenAPI document of the HTTP API.")
 def openapi() -> None:
     """Made from the code."""
-    click.echo(json.dumps(description(), indent=2))
+    say(*json_text(description(), indent=2).split("\n"))

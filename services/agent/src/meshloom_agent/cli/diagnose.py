@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from meshloom.terminal import say
+from meshloom.text import json_text
 from meshloom_agent.cli.client import daemon_channel, refusals, unreachable
 from meshloom_agent.cli.exits import FAILED, OK, USAGE, WARNED, fail
 from meshloom_agent.cli.options import address_option, anonymize_option, json_option, option, state_dir_option
@@ -84,7 +86,6 @@ def netcheck(
 
     Works without the daemon. The exit code is 1 where neither UDP nor the server gets through.
     """
-    import json
     import os
 
     import anyio
@@ -96,8 +97,8 @@ def netcheck(
     found = anyio.run(
         partial(check, known(daemon_addr, state_dir, management_url, extra_roots), ask_gateway=ask_gateway)
     )
-    text = json.dumps(as_value(found), separators=(",", ":")) if as_json else as_text(found)
-    click.echo(Anonymizer(os.urandom(16)).text(text) if anonymize else text)
+    text = json_text(as_value(found)) if as_json else as_text(found)
+    say(*(Anonymizer(os.urandom(16)).text(text) if anonymize else text).split("\n"))
     if not found.udp and not any(each.latency for each in found.servers):
         sys.exit(FAILED)
 
@@ -124,7 +125,6 @@ def doctor(
 
     The exit code says the worst: 0 for nothing, 6 for warnings, 1 for errors.
     """
-    import json
     import os
 
     import anyio
@@ -137,14 +137,14 @@ def doctor(
     found = examine(facts)
     if as_json:
         rows = [{"name": x.name, "level": x.level.name.lower(), "text": x.text, "fix": x.fix} for x in found]
-        text = json.dumps(rows, separators=(",", ":"))
+        text = json_text(rows)
     else:
         text = as_text(found)
     if anonymize:
         anonymizer = Anonymizer(os.urandom(16))
         anonymizer.learn(facts.names)
         text = anonymizer.text(text)
-    click.echo(text)
+    say(*text.split("\n"))
     worst = max(each.level for each in found)
     sys.exit({Level.ERROR: FAILED, Level.WARNING: WARNED}.get(worst, OK))
 
@@ -198,7 +198,7 @@ def bundle(daemon_addr: str, state_dir: str, file: Path | None, *, ask_gateway: 
     if path.exists():
         fail(FAILED, f"{path} is there already: give another name")
     if objection := unreachable(daemon_addr):
-        click.echo(f"{objection}; the bundle is without the daemon's part", err=True)
+        say(f"{objection}; the bundle is without the daemon's part", error=True)
         data = _own_bundle(daemon_addr, state_dir, ask_gateway=ask_gateway, anonymize=anonymize)
     else:
         from meshloom.rpc import diagnostics_pb2 as pb
@@ -212,7 +212,7 @@ def bundle(daemon_addr: str, state_dir: str, file: Path | None, *, ask_gateway: 
         write_private(path, data)
     except OSError as error:
         fail(FAILED, f"{path}: cannot be written: {error.strerror}")
-    click.echo(str(path))
+    say(str(path))
 
 
 def _own_bundle(daemon_addr: str, state_dir: str, *, ask_gateway: bool, anonymize: bool) -> bytes:
@@ -245,4 +245,4 @@ def level(daemon_addr: str, level: str) -> None:
 
     with daemon(daemon_addr) as stub:
         stub.SetLogLevel(pb.SetLogLevelRequest(level=level.upper()), timeout=10)
-    click.echo(f"Log level set to {level.lower()}")
+    say(f"Log level set to {level.lower()}")

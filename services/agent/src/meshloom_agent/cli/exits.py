@@ -3,7 +3,7 @@
 import sys
 from typing import NoReturn
 
-import click
+from meshloom.terminal import say_error
 
 OK = 0
 FAILED = 1
@@ -14,7 +14,7 @@ TIMEOUT = 5
 WARNED = 6
 
 
-def fail(code: int, text: str) -> NoReturn:
+def fail(code: int, error: BaseException | str) -> NoReturn:
     """Say what is wrong, and end."""
-    click.echo(f"error: {text}", err=True)
+    say_error(error)
     sys.exit(code)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from meshloom.terminal import say, show_crash
 from meshloom_agent.cli.client import daemon
 from meshloom_agent.cli.diagnose import debug, doctor, netcheck
 from meshloom_agent.cli.exits import FAILED, TIMEOUT, USAGE, fail
@@ -67,6 +68,7 @@ def main() -> None:
       5  it took too long; the daemon goes on
       6  done, with warnings
     """  # noqa: D301 - \b is click's mark for lines kept as they are
+    sys.excepthook = show_crash
 
 
 def _log_in(stub: Any, given: dict[str, Any]) -> None:
@@ -96,7 +98,7 @@ def up(daemon_addr: str, **given: Any) -> None:
     with daemon(daemon_addr) as stub:
         status = stub.Status(pb.StatusRequest(), timeout=10).status
         if status == "Connected" and all(value in (None, ()) for value in given.values()):
-            click.echo("Already connected")
+            say("Already connected")
             return
         _log_in(stub, given)
         call = stub.Up.future(pb.UpRequest(), timeout=55)
@@ -107,7 +109,7 @@ def up(daemon_addr: str, **given: Any) -> None:
         call.result()
         if stub.Status(pb.StatusRequest(), timeout=10).status != "Connected":
             fail(TIMEOUT, "not connected yet; the daemon goes on trying, see `meshloom status`")
-    click.echo("Connected")
+    say("Connected")
 
 
 def _show_progress(stub: Any, call: Any) -> None:
@@ -120,7 +122,7 @@ def _show_progress(stub: Any, call: Any) -> None:
         full = stub.Status(pb.StatusRequest(getFullPeerStatus=True), timeout=10).fullStatus
         text = full.events[-1].userMessage if full.events else ""
         if text and text != shown:
-            click.echo(text, err=True)
+            say(text, error=True)
             shown = text
         pause = 0.2
 
@@ -131,7 +133,7 @@ def login(daemon_addr: str, **given: Any) -> None:
     """Make this machine known to the server, without connecting."""
     with daemon(daemon_addr) as stub:
         _log_in(stub, given)
-    click.echo("Logged in")
+    say("Logged in")
 
 
 @main.command()
@@ -142,7 +144,7 @@ def down(daemon_addr: str) -> None:
 
     with daemon(daemon_addr) as stub:
         stub.Down(pb.DownRequest(), timeout=30)
-    click.echo("Disconnected")
+    say("Disconnected")
 
 
 @main.command()
@@ -153,7 +155,7 @@ def logout(daemon_addr: str) -> None:
 
     with daemon(daemon_addr) as stub:
         stub.Logout(pb.LogoutRequest(), timeout=30)
-    click.echo("Logged out")
+    say("Logged out")
 
 
 main.add_command(logout, "deregister")
@@ -164,7 +166,7 @@ def version() -> None:
     """Print the version."""
     from meshloom import __version__
 
-    click.echo(__version__)
+    say(__version__)
 
 
 @main.command()
@@ -173,7 +175,7 @@ def plugins() -> None:
     from meshloom.inventory import describe_offers, offers
     from meshloom.plugins import Plugins
 
-    click.echo(describe_offers(offers(Plugins())))
+    say(*describe_offers(offers(Plugins())).split("\n"))
 
 
 @main.group()
@@ -189,11 +191,10 @@ def check(file: Path) -> None:
     from meshloom_agent.config import KINDS, AgentConfig
 
     problems = check_config(AgentConfig, KINDS, file)
-    for problem in problems:
-        click.echo(problem, err=True)
+    say(*problems, error=True)
     if problems:
         sys.exit(USAGE)
-    click.echo(f"{file}: good")
+    say(f"{file}: good")
 
 
 @main.command()
@@ -204,7 +205,7 @@ def completion(shell: str) -> None:
 
     made = get_completion_class(shell)
     if made is not None:
-        click.echo(made(main, {}, "meshloom", "_MESHLOOM_COMPLETE").source())
+        say(*made(main, {}, "meshloom", "_MESHLOOM_COMPLETE").source().split("\n"))
 
 
 for _command in (status, ping, netcheck, doctor, debug, service):

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from meshloom.terminal import say
 from meshloom_agent.cli.client import daemon_channel, refusals
 from meshloom_agent.cli.exits import FAILED, TIMEOUT
 from meshloom_agent.cli.options import address_option
@@ -52,13 +53,13 @@ def ping(
         try:
             for answer in DiagnosticsStub(channel).Ping(request):  # type: ignore[no-untyped-call]
                 if not answers:
-                    click.echo(f"{answer.fqdn} ({answer.address})")
+                    say(f"{answer.fqdn} ({answer.address})")
                 answers.append(answer)
-                click.echo(line(answer))
+                say(line(answer))
         except KeyboardInterrupt:
-            click.echo("")
+            say("")
     summary = Summary.of(answers)
-    click.echo(summary.text)
+    say(*summary.text.split("\n"))
     if not summary.times:
         sys.exit(FAILED)
     if until_direct and not summary.is_direct:

@@ -1,12 +1,12 @@
 """The status as text, JSON and YAML; keys and words are NetBird's, so that scripts go on working."""
 
-import json
 from typing import Any
 
 import attrs
 
 from meshloom import __version__
 from meshloom.rpc import daemon_pb2 as pb
+from meshloom.text import json_text
 from meshloom_agent.cli.text import as_text
 
 __all__ = ["PeerFilter", "as_json", "as_text", "as_yaml", "content", "missing"]
@@ -149,7 +149,7 @@ def missing(answer: pb.StatusResponse, wanted: str) -> str:
 
 def as_json(status: dict[str, Any]) -> str:
     """On one line."""
-    return json.dumps(status, separators=(",", ":"))
+    return json_text(status)
 
 
 def as_yaml(status: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from meshloom.terminal import say
 from meshloom_agent.cli.client import DEFAULT_SOCKET
 from meshloom_agent.cli.exits import FAILED, USAGE, fail
 
@@ -106,9 +107,9 @@ def run(
         fail(FAILED, _first(group))
 
 
-def _first(group: BaseExceptionGroup[Exception]) -> str:
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
     error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else str(error)
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 @service.command()
@@ -123,7 +124,7 @@ def install(state_dir: Path, daemon_addr: str) -> None:
         fail(FAILED, f"{UNIT}: {error.strerror}; run as root")
     _systemctl("daemon-reload")
     _systemctl("enable", UNIT.name)
-    click.echo(f"installed: {UNIT}")
+    say(f"installed: {UNIT}")
 
 
 @service.command()
@@ -134,7 +135,7 @@ def uninstall() -> None:
     _systemctl("disable", "--now", UNIT.name)
     UNIT.unlink()
     _systemctl("daemon-reload")
-    click.echo("uninstalled")
+    say("uninstalled")
 
 
 def _verb(name: str, about: str) -> None:

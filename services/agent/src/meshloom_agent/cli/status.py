@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from meshloom.terminal import say
 from meshloom_agent.cli.client import daemon
 from meshloom_agent.cli.exits import FAILED, LOGIN_NEEDED, fail
 from meshloom_agent.cli.options import address_option, anonymize_option
@@ -73,16 +74,16 @@ def status(
     if anonymize:
         content = _anonymized(content)
     if only:
-        click.echo(content.get(only, "").partition("/")[0])
+        say(content.get(only, "").partition("/")[0])
     elif as_json:
-        click.echo(render.as_json(content))
+        say(render.as_json(content))
     elif as_yaml:
-        click.echo(render.as_yaml(content))
+        say(*render.as_yaml(content).split("\n"))
     elif answer.status in LOGIN_HINTS:
-        click.echo(LOGIN_HINTS[answer.status])
+        say(LOGIN_HINTS[answer.status])
         sys.exit(LOGIN_NEEDED)
     else:
-        click.echo(render.as_text(content, detail=detail or chosen.chooses))
+        say(*render.as_text(content, detail=detail or chosen.chooses).split("\n"))
 
 
 def _anonymized(content: dict[str, Any]) -> dict[str, Any]:

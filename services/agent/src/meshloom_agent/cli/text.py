@@ -4,12 +4,15 @@ import platform
 from datetime import UTC, datetime
 from typing import Any
 
+from meshloom.text import printable_value
+
 NEVER = "0001-01-01T00:00:00Z"
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def as_text(status: dict[str, Any], *, detail: bool) -> str:
-    """For people."""
+    """For people; what servers and peers say is made printable first."""
+    status = printable_value(status)
     lines: list[str] = []
     if detail:
         lines.append("Peers detail:")

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import os
 import re
 import tarfile
@@ -19,6 +18,7 @@ from google.protobuf.message import Message
 from meshloom import __version__
 from meshloom.rpc import daemon_pb2 as pb
 from meshloom.rpc import management_pb2 as management
+from meshloom.text import json_text, printable_lines
 from meshloom_agent.diagnostics import checks, netcheck_text
 from meshloom_agent.diagnostics.anonymize import USERINFO, Anonymizer
 from meshloom_agent.diagnostics.facts import Facts
@@ -131,7 +131,7 @@ def packed(files: Content, secrets: Iterable[str] = ()) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name, content in sorted(files.items()):
-            text = content if isinstance(content, str) else json.dumps(content, indent=1, default=str) + "\n"
+            text = printable_lines(content.expandtabs()) if isinstance(content, str) else json_text(content, 1) + "\n"
             for secret in struck:
                 text = text.replace(secret, LEFT_OUT)
             data = USERINFO.sub("://", text).encode(errors="replace")

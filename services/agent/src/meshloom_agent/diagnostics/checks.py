@@ -6,6 +6,7 @@ from ipaddress import ip_network
 
 import attrs
 
+from meshloom.text import LONGEST_LINE, printable
 from meshloom_agent.diagnostics.facts import WIREGUARD_HEADER, Facts, tunnel_mtu
 from meshloom_agent.diagnostics.filters import firewall_objections
 
@@ -280,7 +281,7 @@ def as_text(findings: list[Finding]) -> str:
         lines.append(f"[{each.level.name.lower()}] {each.name}: {each.text}")
         if each.fix:
             lines.append(f"    fix: {each.fix}")
-    return "\n".join(lines)
+    return "\n".join(printable(line, LONGEST_LINE) for line in lines)
 
 
 def _permission_fix(facts: Facts) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import attrs
 
 from meshloom.protocol.nat_discovery import Behaviour
+from meshloom.text import LONGEST_LINE, printable
 from meshloom_agent.diagnostics.netcheck import Netcheck
 
 MEANING = {
@@ -52,7 +53,7 @@ def as_text(found: Netcheck) -> str:
         lines.append(f"  {each.kind} {each.server}: {said}")
     if not found.servers:
         lines.append("  none is known: give --management-url")
-    return "\n".join(lines)
+    return "\n".join(printable(line, LONGEST_LINE) for line in lines)
 
 
 def _family(public: str | None, *, there: bool) -> str:
