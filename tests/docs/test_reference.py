@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from meshloom.config.environment import OF_TESTS
+from meshloom.config.variables import VARIABLES
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -42,6 +45,12 @@ def test_every_command_of_a_document_is_run_by_a_test(file, blocks):
     if "sh" in languages:
         tests = "".join(test.read_text() for test in Path(__file__).parent.glob("test_*.py"))
         assert f'document("{file}")' in tests or f"follows({file})" in tests, f"{file} has commands that no test runs"
+
+
+@pytest.mark.parametrize("file", DOCUMENTS)
+def test_every_variable_that_a_document_names_is_read_by_a_program(file):
+    named = set(re.findall(r"(?<!_)\bMESHLOOM_[A-Z0-9_]*[A-Z0-9]", (ROOT / file).read_text()))
+    assert {name for name in named if not name.startswith(OF_TESTS)} <= VARIABLES
 
 
 def test_the_targets_of_make_that_documents_name_exist():

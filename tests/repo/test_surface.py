@@ -105,6 +105,20 @@ def test_every_program_helps_itself(program, tmp_path):
     assert offered == "plain,plugins\n"
 
 
+@pytest.mark.parametrize("program", SCRIPTS)
+def test_a_variable_that_nothing_reads_is_an_error_with_the_nearest(program, tmp_path):
+    (tmp_path / "good.toml").write_text('log_level = "debug"\n')
+    check = (BIN / program, "config", "check", tmp_path / "good.toml")
+    wrong = run(*check, MESHLOOM_TRANSPORT_BACKEND="quic", MESHLOOM_LOG_LEVLE="debug")
+    assert wrong.returncode == 2
+    assert "MESHLOOM_TRANSPORT_BACKEND: nothing reads this variable; did you mean MESHLOOM_TRANSPORT_BACKENDS?" in (
+        wrong.stderr
+    )
+    assert "did you mean MESHLOOM_LOG_LEVEL?" in wrong.stderr
+    others = run(*check, MESHLOOM_PUBLIC_URL="https://mesh.example.net", MESHLOOM_INTERFACE_NAME="ml1")
+    assert (others.returncode, others.stderr) == (0, ""), "servers and agents may share a file of variables"
+
+
 def test_every_service_has_a_unit_that_runs_its_program():
     started = {}
     for unit in UNITS:

@@ -1,4 +1,4 @@
-"""Write docs/reference from the code, or say with --check what there is not as the code says.
+"""Write docs/reference and the list of variables from the code; with --check, say what is not as the code says.
 
 Usage: python tools/reference [--check]
 """
@@ -10,6 +10,7 @@ import code_facts
 import command_lines
 import configuration
 import interfaces
+import variables
 from workspace import ROOT
 
 FOLDER = ROOT / "docs" / "reference"
@@ -22,12 +23,14 @@ PAGES = {
     "logs.md": code_facts.logs,
     "errors.md": code_facts.errors,
 }
+VARIABLES = ROOT / "core/src/meshloom/config/variables.py"
 MARK = "<!-- Generated from the code by `make docs`; do not edit. -->\n\n"
 
 
 def main(*arguments: str) -> int:
     """Exit status 1 where a check finds something."""
     pages = {FOLDER / name: MARK + make().rstrip() + "\n" for name, make in PAGES.items()}
+    pages[VARIABLES] = variables.module()
     if arguments == ("--check",):
         wrong = [file for file, text in pages.items() if not file.exists() or file.read_text() != text]
         wrong += [file for file in FOLDER.glob("*.md") if file not in pages and file.read_text().startswith(MARK)]

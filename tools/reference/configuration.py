@@ -13,7 +13,7 @@ from workspace import Program, code, programs, table
 
 from meshloom.config import Key, keys_of
 from meshloom.plugins import Plugins
-from meshloom.service import PluginTable
+from meshloom.service import PluginTable, selector
 
 INTRODUCTION = """\
 Each program reads one TOML file: `--config FILE`. A key is set, in rising order of precedence, by its default, by the
@@ -36,9 +36,9 @@ def page() -> str:
     for kind, backends in Plugins().kinds().items():
         users = [program for program in programs() if kind in program.kinds]
         used = f"Used by {_listed(users)}." if users else "No program uses one yet."
-        about = f"Which {kind} is used: `auto` (the first of these that can run on this host) or its name."
         parts.append(f"## Backends: {kind}\n\n{used}\n")
-        parts.append(_keys([Key(f"{kind}.backend", str, "auto", about)], users))
+        if users:
+            parts.append(_keys([selector(kind, backends)], users))
         for backend in backends:
             keys = list(keys_of(backend.options, f"{kind}.{backend.name}."))
             parts.append(f"### {kind}: {backend.name}\n")

@@ -9,9 +9,10 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from meshloom.backend import AUTO
+from meshloom.backend import AUTO, Backends
 from meshloom.config import Chosen, Key, choose, choose_several, key, keys_of, read_toml
 from meshloom.config.convert import structure
+from meshloom.config.environment import unread
 from meshloom.config.load import override
 from meshloom.errors import ConfigError
 from meshloom.plugins import Plugins
@@ -89,6 +90,7 @@ def read_setup(
     problems += override(tables, keys_of(PluginTable, "plugins."), environment, given)
     part(PLUGINS, lambda table: structure(table, PluginTable, PLUGINS))
     plugins = Plugins(*modules, disabled=parts[PLUGINS].disabled if PLUGINS in parts else ())
+    problems += unread(environment, _variables(config, kinds, plugins), tables)
     problems += override(tables, setup_keys(config, kinds, plugins), environment, given)
     for kind in kinds:
         part(kind, partial(choose_several if kind in SEVERAL else choose, plugins.kinds()[kind]))
@@ -114,12 +116,25 @@ def setup_keys(config: type[Any], kinds: Sequence[str], plugins: Plugins) -> Ite
     yield from keys_of(config)
     for kind in kinds:
         backends = plugins.kinds()[kind]
-        listed = ", ".join(f"`{backend.name}`" for backend in backends)
-        if kind in SEVERAL:
-            helped = f"Which {kind}s are used, best first: `auto`, or some of {listed}."
-            yield Key(f"{kind}.backends", tuple[str, ...], (AUTO,), helped)
-        else:
-            yield Key(f"{kind}.backend", str, AUTO, f"Which {kind} is used: `auto` or one of {listed}.")
+        yield selector(kind, backends)
         for backend in backends:
             yield from keys_of(backend.options, f"{kind}.{backend.name}.")
     yield from keys_of(PluginTable, "plugins.")
+
+
+def selector(kind: str, backends: Backends[Any, Any]) -> Key:
+    """The key that chooses among a kind's backends: ``store.backend``, or ``transport.backends``."""
+    listed = ", ".join(f"`{backend.name}`" for backend in backends)
+    if kind in SEVERAL:
+        helped = f"Which {kind}s are used, best first: some of {listed}; `auto` for all that can run on this host."
+        return Key(f"{kind}.backends", tuple[str, ...], (AUTO,), helped)
+    helped = f"Which {kind} is used: one of {listed}; `auto` for the first that can run on this host."
+    return Key(f"{kind}.backend", str, AUTO, helped)
+
+
+def _variables(config: type[Any], kinds: Sequence[str], plugins: Plugins) -> Iterator[str]:
+    """The variables that a service reads, and those of installed backends that it has no use for."""
+    yield from (key.environment for key in setup_keys(config, kinds, plugins))
+    for kind, backends in plugins.kinds().items():
+        for backend in backends:
+            yield from (key.environment for key in keys_of(backend.options, f"{kind}.{backend.name}."))
