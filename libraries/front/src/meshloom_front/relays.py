@@ -1,6 +1,5 @@
 """What a server's relay and its management must agree on: the relay's URL and the secret of tokens."""
 
-import os
 import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -8,6 +7,7 @@ from urllib.parse import urlsplit
 from meshloom.errors import ConfigError, ProtocolError
 from meshloom.transport import RelayAddress
 from meshloom_front.config import ServerConfig, host_and_port
+from meshloom_front.private_file import write_private
 
 FILE = "relay.secret"
 SECRET_BYTES = 32
@@ -62,10 +62,4 @@ def relay_secrets(config: ServerConfig) -> tuple[str, ...]:
 
 def _make(file: Path) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = file.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-        stream.write(secrets.token_urlsafe(SECRET_BYTES) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.rename(file)
+    write_private(file, secrets.token_urlsafe(SECRET_BYTES) + "\n")

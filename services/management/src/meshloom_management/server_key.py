@@ -5,6 +5,7 @@ from pathlib import Path
 
 from meshloom.errors import ConfigError, ProtocolError
 from meshloom.model.keys import PrivateKey
+from meshloom_front.private_file import write_private
 
 NAME = "server.key"
 
@@ -32,20 +33,9 @@ def server_key(folder: Path) -> PrivateKey:
     file = folder / NAME
     try:
         if not file.exists():
-            _make(file)
+            write_private(file, PrivateKey.of(os.urandom(32)).reveal() + "\n")
         return PrivateKey.parse(file.read_text())
     except (ProtocolError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} holds no key: restore it from a backup; agents know the server by it") from error
     except OSError as error:
         raise ConfigError(f"{file}: cannot be used: {error.strerror}; check the disk, its owner and mode") from error
-
-
-def _make(file: Path) -> None:
-    made = PrivateKey.of(os.urandom(32))
-    draft = file.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-        stream.write(made.reveal() + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.rename(file)
