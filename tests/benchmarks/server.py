@@ -42,10 +42,9 @@ class Server(Process):
 
     def __init__(self, folder, port):
         self.port, self.url = port, f"http://127.0.0.1:{port}"
-        environment = {**os.environ, "MESHLOOM_SETUP_PAT_ENABLED": "true"}
         where = ("--listen", f"127.0.0.1:{port}", "--public-url", self.url, "--data-dir", folder, "--metrics", "")
         stun = ("--stun-port", str(free_port(socket.SOCK_DGRAM)), "--log-level", "warning")
-        self.process = subprocess.Popen([BIN / "meshloom-server", *where, *stun], env=environment)
+        self.process = subprocess.Popen([BIN / "meshloom-server", *where, *stun])
         super().__init__(self.process.pid)
         self.token = ""
         for _ in range(400):
@@ -55,7 +54,8 @@ class Server(Process):
             except OSError:
                 time.sleep(0.05)
         owner = {"email": "o@example.test", "name": "O", "password": "a long password", "create_pat": True}
-        self.token = self.api("POST", "/api/setup", owner)["personal_access_token"]
+        secret = {"X-Meshloom-Setup-Secret": (Path(folder) / "setup.secret").read_text().strip()}
+        self.token = self.api("POST", "/api/setup", owner, **secret)["personal_access_token"]
         self.key = self.make_key()
 
     def make_key(self, *groups):
@@ -80,10 +80,11 @@ class Server(Process):
             rule[side] = [group["id"] for group in rule[side]]
         self.api("PUT", f"/api/policies/{policy['id']}", {**policy, "rules": [rule]})
 
-    def api(self, method, path, body=None):
+    def api(self, method, path, body=None, **headers):
         """A call of the HTTP API."""
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Token {self.token}"} if self.token else {}
+        headers |= {"Content-Type": "application/json"}
+        headers |= {"Authorization": f"Token {self.token}"} if self.token else {}
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read() or "null")

@@ -20,6 +20,7 @@ CERTIFICATE = (
     "2>/dev/null; echo 203.0.113.10 mesh.example.net >> /etc/hosts"
 )
 SECURE = ("--cacert", "/etc/meshloom/fullchain.pem")
+SECRET = '--header "X-Meshloom-Setup-Secret: $(cat /var/lib/meshloom-server/setup.secret)"'
 
 
 def peer(machine, name):
@@ -90,7 +91,7 @@ def test_running_a_server(internet, machine, document):
         wait_until(lambda: "STUN on UDP port 3478" in stun.log("meshloom-stun"), 60, "STUN alone serves")
 
         owner = '{"email": "you@example.net", "name": "You", "password": "a good long one"}'
-        set_up = f"curl --silent --fail --json '{owner}' http://127.0.0.1:8080/api/setup"
+        set_up = f"curl --silent --fail --json '{owner}' {SECRET} http://127.0.0.1:8080/api/setup"
         text.run(server)
         server.shell(set_up)
         assert '"setup_required":false' in server.shell("curl --silent http://127.0.0.1:8080/api/instance").replace(
@@ -118,14 +119,15 @@ def test_a_proxy_in_front(internet, machine, document):
         text.write_up_to("/etc/nginx/conf.d/meshloom.conf", server)
         server.shell("rm -f /etc/nginx/sites-enabled/*; mkdir -p /var/log/nginx; nginx")
         server.start_shell(
-            "MESHLOOM_SETUP_PAT_ENABLED=1 .venv/bin/meshloom-server --config /etc/meshloom/server.toml",
+            ".venv/bin/meshloom-server --config /etc/meshloom/server.toml",
             internet.folder / "server.log",
         )
         url = "https://mesh.example.net"
         server.wait_for(f"{url}/api/instance", *SECURE)
         owner = '{"email": "you@example.net", "name": "You", "password": "a good long one", "create_pat": true}'
         options = f"--silent --fail {' '.join(SECURE)}"
-        token = json.loads(server.shell(f"curl {options} --json '{owner}' {url}/api/setup"))["personal_access_token"]
+        made = server.shell(f"curl {options} --json '{owner}' {SECRET} {url}/api/setup")
+        token = json.loads(made)["personal_access_token"]
         body = '{"name": "machines", "type": "reusable", "expires_in": 86400, "auto_groups": [], "usage_limit": 0}'
         made = server.shell(
             f"curl {options} --json '{body}' --header 'Authorization: Token {token}' {url}/api/setup-keys"

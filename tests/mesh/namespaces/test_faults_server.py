@@ -103,7 +103,8 @@ key = "{folder}/key.pem"
 ASK = """
 import json, ssl, sys, urllib.request
 url, token, file = sys.argv[1:4]
-headers = {"Authorization": f"Token {token}"} if token else {}
+headers = {"Content-Type": "application/json"}
+headers |= {"Authorization": f"Token {token}"} if token else {}
 request = urllib.request.Request(url, sys.stdin.buffer.read(), headers)
 with urllib.request.urlopen(request, timeout=20, context=ssl.create_default_context(cafile=file)) as answer:
     print(answer.read().decode())

@@ -41,6 +41,7 @@ class Program:
     context: object = None
     flags: tuple = ()
     prefix: tuple = ()
+    environment: dict = attrs.Factory(dict)
     port: int = attrs.Factory(free_port)
     stun: int = attrs.Factory(lambda: free_port(socket.SOCK_DGRAM))
     metrics: int = attrs.Factory(free_port)
@@ -70,7 +71,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=clean | {"MESHLOOM_SETUP_PAT_ENABLED": "true"},
+                env=clean | self.environment,
             )
 
     def start(self):
@@ -89,8 +90,9 @@ class Program:
         self.launch()
         return self.process.wait(timeout=20), self.said
 
-    def get(self, url, method="GET", body=None):
-        headers = {"Authorization": f"Token {self.token}"} if self.token else {}
+    def get(self, url, method="GET", body=None, **headers):
+        headers |= {"Authorization": f"Token {self.token}"} if self.token else {}
+        headers |= {} if body is None else {"Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data, headers, method=method)
         try:
@@ -100,12 +102,13 @@ class Program:
             with error:
                 return error.code, error.read()
 
-    def api(self, method, path, body=None):
-        status, answer = self.get(self.url + path, method, body)
+    def api(self, method, path, body=None, **headers):
+        status, answer = self.get(self.url + path, method, body, **headers)
         return status, json.loads(answer)
 
     def set_up(self):
-        status, made = self.api("POST", "/api/setup", OWNER)
+        secret = {"X-Meshloom-Setup-Secret": (self.data / "setup.secret").read_text().strip()}
+        status, made = self.api("POST", "/api/setup", OWNER, **secret)
         assert status == 200, made
         self.token = made["personal_access_token"]
         return self

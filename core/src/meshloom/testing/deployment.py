@@ -20,8 +20,10 @@ OWNER = {
 
 HTTP = """
 import json, sys, urllib.error, urllib.request
-method, url, token = sys.argv[1:4]
-headers = {"Authorization": f"Token {token}"} if token else {}
+method, url, token, secret = sys.argv[1:5]
+headers = {"Content-Type": "application/json"}
+headers |= {"Authorization": f"Token {token}"} if token else {}
+headers |= {"X-Meshloom-Setup-Secret": secret} if secret else {}
 request = urllib.request.Request(url, sys.stdin.buffer.read() or None, headers, method=method)
 try:
     with urllib.request.urlopen(request, timeout=20) as answer:
@@ -58,20 +60,25 @@ class ServerProgram:
             *("--data-dir", self.data, "--stun-port", "3478", "--metrics", "127.0.0.1:9090"),
             *flags,
             log=self.log,
-            **{"MESHLOOM_SETUP_PAT_ENABLED": "true", **environment},
+            **environment,
         )
         wait_until(lambda: self.api("GET", "/api/instance")[0] == 200, 20, f"{self.url} answers; see {self.log}")
 
     def set_up(self) -> None:
         """Make the owner, as the first start asks for."""
-        status, made = self.api("POST", "/api/setup", OWNER)
+        status, made = self.api("POST", "/api/setup", OWNER, secret=self._setup_secret())
         assert status == 200, made
         self.token = made["personal_access_token"]
 
-    def api(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def _setup_secret(self) -> str:
+        """What the server keeps for its first set-up; empty where it is open to everybody."""
+        file = self.data / "setup.secret"
+        return file.read_text().strip() if file.exists() else ""
+
+    def api(self, method: str, path: str, body: Any = None, *, secret: str = "") -> tuple[int, Any]:
         """One request of the HTTP API by the owner: status (0 where nobody answers) and body."""
         text = "" if body is None else json.dumps(body)
-        out = self.host.run(sys.executable, "-c", HTTP, method, self.url + path, self.token, input=text)
+        out = self.host.run(sys.executable, "-c", HTTP, method, self.url + path, self.token, secret, input=text)
         status, answer = json.loads(out)
         return int(status), answer
 

@@ -106,7 +106,10 @@ class ServerConfig:
         default=None, help="IPv6 overlay network of a new account; a random /64 of fd00::/8 where not given."
     )
     default_policy: bool = key(default=True, help="Whether all peers of a new account may reach each other at first.")
-    setup_pat_enabled: bool = key(default=False, help="Whether the first set-up may hand out an access token.")
+    setup_pat_enabled: bool = key(
+        default=False,
+        help="Whether anybody who comes first may set the server up, without the secret, as NetBird's servers allow.",
+    )
     log_level: str = key(default="info", help="debug, info, warning or error.")
     tls: TLS = attrs.field(factory=TLS)
     relay: RelayTable = attrs.field(factory=RelayTable)

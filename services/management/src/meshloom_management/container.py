@@ -7,6 +7,7 @@ from meshloom_management.accounts import Accounts
 from meshloom_management.addresses import ServiceAddresses
 from meshloom_management.api.application import application
 from meshloom_management.api.config import ApiConfig
+from meshloom_management.api.failures import Failures
 from meshloom_management.presence import Presence
 from meshloom_management.rpc import ManagementService
 from meshloom_management.updates import Updates
@@ -20,8 +21,9 @@ class ManagementContainer(containers.DeclarativeContainer):
     api_config: providers.Provider[ApiConfig] = providers.Dependency()
     key: providers.Provider[PrivateKey] = providers.Dependency()
     dns_domain: providers.Provider[str] = providers.Dependency()
+    failures: providers.Provider[Failures] = providers.Dependency()
 
     presence = providers.Singleton(Presence, accounts)
     updates = providers.Singleton(Updates, accounts, addresses, dns_domain)
     service = providers.Singleton(ManagementService, key, accounts, updates, presence)
-    api = providers.Singleton(application, accounts, api_config)
+    api = providers.Singleton(application, accounts, api_config, failures=failures)

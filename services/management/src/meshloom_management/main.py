@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
-from prometheus_client import Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from meshloom.errors import ConfigError
 from meshloom.model.state import ENTITIES
@@ -23,8 +23,12 @@ from meshloom_front.relays import checked_relay_url, relay_secrets, relay_url
 from meshloom_front.running import Parts, serve
 from meshloom_management.accounts import Accounts, NewAccounts
 from meshloom_management.addresses import RelayCredentials, ServiceAddresses, TurnCredentials
-from meshloom_management.api.config import ApiConfig, setup_tokens_enabled
+from meshloom_management.api.authentication import Reason
+from meshloom_management.api.config import ApiConfig, setup_is_open
+from meshloom_management.api.failures import Failures
 from meshloom_management.container import ManagementContainer
+from meshloom_management.operations.setup import HEADER
+from meshloom_management.operations.setup_secret import SetupSecret, kept_secret
 from meshloom_management.relay_watch import RelayWatch
 from meshloom_management.server_key import prepare_data_dir, server_key
 from meshloom_management.updates import Updates
@@ -61,12 +65,13 @@ async def management(
     context = StoreContext(config.data_dir, ENTITIES)
     async with setup.chosen["store"].open(context) as store, Accounts.open(store, new=new) as accounts:
         addresses = service_addresses(config, has_relay=has_relay)
+        is_open = config.setup_pat_enabled or setup_is_open(os.environ)
+        secret = kept_secret(config.data_dir, needed=not is_open and not accounts.all())
         container = ManagementContainer(
             accounts=accounts,
             addresses=addresses,
-            api_config=ApiConfig(
-                setup_tokens=config.setup_pat_enabled or setup_tokens_enabled(os.environ), dns_domain=config.dns_domain
-            ),
+            api_config=ApiConfig(setup_secret=secret, url=config.url, dns_domain=config.dns_domain),
+            failures=(failures := _failures(parts.registry)),
             key=server_key(config.data_dir),
             dns_domain=config.dns_domain,
         )
@@ -75,7 +80,7 @@ async def management(
         gauge.set_function(lambda: len(updates))
         parts.services.append(container.service().methods())
         parts.app = container.api()
-        parts.tasks += [updates.run, container.presence().run]
+        parts.tasks += [updates.run, container.presence().run, failures.report]
         parts.stop.append(updates.stop)
         if (
             addresses.relay is not None
@@ -87,9 +92,24 @@ async def management(
         if not config.public_url:
             _log.warning("public_url is not given: machines are told to reach this server at %s", config.url)
         if not accounts.all():
-            _log.info("no account yet: make its owner with POST %s/api/setup", config.url)
+            _tell_how_to_set_up(config.url, secret)
         yield container
         await container.presence().write()
+
+
+def _tell_how_to_set_up(url: str, secret: SetupSecret | None) -> None:
+    if secret is None:
+        _log.warning("no account yet, and setup_pat_enabled: anybody who reaches %s/api/setup can own this server", url)
+    else:
+        about = "no account yet: make its owner with POST %s/api/setup and the field %s: %s"
+        _log.warning(about, url, HEADER, secret.reveal())
+
+
+def _failures(registry: CollectorRegistry) -> Failures:
+    about = "Requests of the HTTP API without good credentials, by reason"
+    counter = Counter("meshloom_api_failed_authentications", about, ["reason"], registry=registry)
+    counts = {reason: counter.labels(reason.value) for reason in Reason}
+    return Failures(count=lambda reason: counts[reason].inc())
 
 
 async def _watch_relays(

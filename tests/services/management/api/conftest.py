@@ -1,9 +1,12 @@
 """A server without gRPC: accounts in memory, the API in front, one user of each role with a token."""
 
+import re
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+import anyio
 import attrs
 import httpx
 import pytest
@@ -11,11 +14,14 @@ import pytest
 from meshloom.memory_store import meshloom_stores
 from meshloom.model.ids import UserID
 from meshloom.model.state import ENTITIES
-from meshloom.model.user import Role, User
+from meshloom.model.user import PersonalAccessToken, Role, User
 from meshloom.store import StoreContext
+from meshloom.testing.schemas import misfits
 from meshloom_management.accounts import Accounts, NewAccounts
 from meshloom_management.api.application import application
 from meshloom_management.api.config import ApiConfig
+from meshloom_management.api.endpoints import description
+from meshloom_management.api.failures import Allowances, Failures
 from meshloom_management.operations import tokens
 
 NETWORKS = NewAccounts(IPv4Network("100.72.0.0/16"), IPv6Network("fdff:fe2b:8f11:b34d::/64"))
@@ -32,6 +38,29 @@ class Clock:
         return self.now
 
 
+class Gate:
+    """A store that tests can close for a while: what is written then waits."""
+
+    def __init__(self, store):
+        self._store = store
+        self._open = anyio.Event()
+        self._open.set()
+        self.waiting = anyio.Event()
+
+    @asynccontextmanager
+    async def transaction(self):
+        self.waiting.set()
+        await self._open.wait()
+        async with self._store.transaction() as transaction:
+            yield transaction
+
+    def close(self):
+        self._open, self.waiting = anyio.Event(), anyio.Event()
+
+    def open(self):
+        self._open.set()
+
+
 @attrs.define
 class Server:
     """The API under test, and what is behind it."""
@@ -39,6 +68,7 @@ class Server:
     accounts: Accounts
     client: httpx.AsyncClient
     clock: Clock
+    store: Gate
     tokens: dict[str, str] = attrs.field(factory=dict)
 
     @property
@@ -83,6 +113,15 @@ class Server:
 
         return await self.change(add)
 
+    def user(self, name):
+        """The user whom :meth:`add_user` made by that name."""
+        return next(user for user in self.state.users.values() if user.name == name)
+
+    async def take_token(self, who):
+        """Take a user's tokens away, behind the API's back."""
+        theirs = [token.id for token in self.state.tokens.values() if token.user_id == self.user(who).id]
+        await self.change(lambda draft: [draft.delete(PersonalAccessToken, id) for id in theirs])
+
     async def add_expired(self):
         """A token of the owner that was good until now, known as ``expired``."""
         secret = self.tokens["expired"] = tokens.new_token()
@@ -106,13 +145,14 @@ async def empty_server(tmp_path: Path):
     (backend,) = meshloom_stores()
     clock = Clock()
     async with (
-        backend.open(backend.options(), StoreContext(tmp_path, ENTITIES)) as store,
-        Accounts.open(store, clock=clock, new=NETWORKS) as accounts,
+        backend.open(backend.options(), StoreContext(tmp_path, ENTITIES)) as opened,
+        Accounts.open(store := Gate(opened), clock=clock, new=NETWORKS) as accounts,
     ):
-        app = application(accounts, ApiConfig(setup_tokens=True, hash_memory=64), clock)
+        config = ApiConfig(setup_secret=None, url="http://server.test", hash_memory=64)
+        app = application(accounts, config, clock, Failures(allowances=Allowances(burst=10_000)))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://server.test") as client:
-            yield Server(accounts, client, clock)
+            yield Server(accounts, client, clock, store)
 
 
 @pytest.fixture
@@ -124,3 +164,20 @@ async def server(empty_server):
             await empty_server.add_user(role.value, role)
             await empty_server.add_user(f"svc-{role.value}", role, machine=True)
     return empty_server
+
+
+@pytest.fixture
+def misfit():
+    """Says what of an answer's body is not as the description of the API has it."""
+    described = description()
+
+    def found(method, path, answer):
+        for template, methods in described["paths"].items():
+            if re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path) and method.lower() in methods:
+                answers = methods[method.lower()]["responses"]
+                said = answers.get(str(answer.status_code), answers["default"])
+                schema = said["content"]["application/json"]["schema"]
+                return "; ".join(misfits(answer.json(), schema, described["components"]["schemas"], path))
+        return ""
+
+    return found

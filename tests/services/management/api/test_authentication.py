@@ -7,7 +7,7 @@ import pytest
 
 from meshloom.errors import StoreUnavailable
 from meshloom.model.user import PersonalAccessToken, User
-from meshloom_management.api.config import setup_tokens_enabled
+from meshloom_management.api.config import setup_is_open
 
 pytestmark = pytest.mark.anyio
 
@@ -116,8 +116,8 @@ async def test_a_new_token_works_and_only_its_hash_is_kept(server):
         ({"MESHLOOM_SETUP_PAT_ENABLED": ""}, False),
     ],
 )
-def test_the_environment_allows_setup_tokens(environment, enabled):
-    assert setup_tokens_enabled(environment) is enabled
+def test_the_environment_opens_the_first_set_up(environment, enabled):
+    assert setup_is_open(environment) is enabled
 
 
 async def test_while_nothing_can_be_stored_the_api_still_answers_reads(server, monkeypatch):

@@ -32,11 +32,12 @@ def example(schema):
         return example(DESCRIPTION["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
     if choices := schema.get("anyOf") or schema.get("oneOf"):
         return example(choices[0])
-    if schema.get("type") == "object":
+    kind = schema["type"] if isinstance(schema["type"], str) else schema["type"][0]
+    if kind == "object":
         return {name: example(inner) for name, inner in schema.get("properties", {}).items()}
-    if schema.get("type") == "array":
+    if kind == "array":
         return [example(schema["items"])]
-    return schema["enum"][0] if "enum" in schema else SCALARS[schema["type"]]
+    return schema["enum"][0] if "enum" in schema else SCALARS[kind]
 
 
 def body_of(method, path):

@@ -5,6 +5,7 @@ import pytest
 from meshloom.model.user import Role
 from meshloom.testing import samples
 from meshloom_management.api.endpoints import ENDPOINTS
+from meshloom_management.api.permissions import covers, permissions_of
 
 pytestmark = pytest.mark.anyio
 
@@ -92,6 +93,8 @@ async def test_only_who_may_does(furnished, who, method, path):
         ("owner", "svc-user", 200),
         ("admin", "svc-admin", 200),
         ("network_admin", "network_admin", 200),
+        ("network_admin", "svc-network_admin", 200),
+        ("svc-network_admin", "svc-billing_admin", 200),
     ],
 )
 async def test_tokens_of_people_are_their_own(furnished, who, whose, status):
@@ -113,3 +116,38 @@ async def test_a_users_own_peers_are_shown_him_when_the_account_allows_it(furnis
     assert [peer["id"] for peer in (await furnished.ask("user", "GET", "/api/peers")).json()] == ["mine"]
     assert (await furnished.ask("user", "GET", "/api/peers/mine")).status_code == 200
     assert (await furnished.ask("user", "GET", "/api/peers/peer")).status_code == 403
+
+
+EVERY_ROLE = [role.value for role in Role]
+
+
+@pytest.mark.parametrize("whose", EVERY_ROLE)
+@pytest.mark.parametrize("who", ["owner", "admin", "network_admin", "svc-admin", "svc-network_admin"])
+async def test_nobody_gives_a_token_that_may_more_than_himself(furnished, who, whose):
+    await furnished.add_user("svc-owner", Role.OWNER, machine=True)
+    caller, machine = furnished.state.users[own(furnished, who).user_id], furnished.user(f"svc-{whose}")
+    mightier = any(
+        operations - permissions_of(caller).get(module, frozenset())
+        for module, operations in permissions_of(machine).items()
+    )
+    path = f"/api/users/{machine.id}/tokens"
+    made = await furnished.ask(who, "POST", path, json={"name": "x", "expires_in": 1})
+    assert made.status_code == (403 if mightier else 200)
+    (theirs,) = [t for t in furnished.state.tokens.values() if t.name == f"t-svc-{whose}"]
+    if machine.id != caller.id:
+        assert (await furnished.ask(who, "DELETE", f"{path}/{theirs.id}")).status_code == made.status_code
+    assert (theirs.id in furnished.state.tokens) is (mightier or machine.id == caller.id)
+
+
+def test_who_is_mightier_than_whom_is_this():
+    users = {role: samples.user(role=role) for role in Role}
+    below = {role: {other.value for other in Role if covers(users[role], users[other])} for role in Role}
+    assert below == {
+        Role.OWNER: set(EVERY_ROLE),
+        Role.ADMIN: set(EVERY_ROLE) - {"owner"},
+        Role.NETWORK_ADMIN: {"network_admin", "user", "billing_admin"},
+        Role.AUDITOR: {"auditor", "user", "billing_admin"},
+        Role.USER: {"user", "billing_admin"},
+        Role.BILLING_ADMIN: {"user", "billing_admin"},
+    }
+    assert not covers(users[Role.NETWORK_ADMIN], samples.user(role=Role.USER, is_service_user=True))

@@ -4,26 +4,32 @@ from collections.abc import Mapping
 
 import attrs
 
-_SETUP_TOKEN_VARIABLES = ("MESHLOOM_SETUP_PAT_ENABLED", "NB_SETUP_PAT_ENABLED")
+from meshloom_management.operations.setup_secret import SetupSecret
+
+_OPEN_VARIABLES = ("MESHLOOM_SETUP_PAT_ENABLED", "NB_SETUP_PAT_ENABLED")
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class ApiConfig:
     """Options of the HTTP API.
 
     Args:
-        setup_tokens: Whether the first set-up may hand out a personal access token.
+        setup_secret: What the first set-up must show; None where it is open to everybody, as NetBird's is.
+        url: Where people reach the server; pages of another origin may not set it up.
         dns_domain: Domain of the peers' names in accounts that set none.
         body_limit: Bytes of the largest body that is read.
+        public_body_limit: The same for callers who need no token.
         hash_memory: KiB of memory that hashing a password takes.
     """
 
-    setup_tokens: bool = False
+    setup_secret: SetupSecret | None
+    url: str = ""
     dns_domain: str = "netbird.selfhosted"
     body_limit: int = 1024 * 1024
+    public_body_limit: int = 16 * 1024
     hash_memory: int = 64 * 1024
 
 
-def setup_tokens_enabled(environment: Mapping[str, str]) -> bool:
-    """Whether the environment allows a token with the first set-up, by our variable or by NetBird's."""
-    return any(environment.get(name, "").strip().lower() in {"1", "t", "true"} for name in _SETUP_TOKEN_VARIABLES)
+def setup_is_open(environment: Mapping[str, str]) -> bool:
+    """Whether the environment opens the first set-up to everybody, by our variable or by NetBird's."""
+    return any(environment.get(name, "").strip().lower() in {"1", "t", "true"} for name in _OPEN_VARIABLES)

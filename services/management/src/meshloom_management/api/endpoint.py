@@ -9,8 +9,9 @@ import attrs
 from meshloom.model.state import AccountState
 from meshloom.model.user import User
 from meshloom_management.accounts import Accounts, Draft
+from meshloom_management.api.authentication import Caller, check_permission, valid
 from meshloom_management.api.config import ApiConfig
-from meshloom_management.api.permissions import Module, Operation, may
+from meshloom_management.api.permissions import Module, Need, Operation, may
 from meshloom_management.operations.setup import FirstSetup
 
 T = TypeVar("T")
@@ -21,7 +22,8 @@ class Call:
     """One authenticated request.
 
     Args:
-        state: The caller's account as it was when the request came.
+        caller: Who asks.
+        need: What the caller's role must allow, at the moment of a write too.
         path: The values in the path.
         query: The values after the question mark.
         body: An instance of the endpoint's request class; None where it has none.
@@ -29,16 +31,37 @@ class Call:
 
     accounts: Accounts
     config: ApiConfig
-    state: AccountState
-    user: User
+    caller: Caller
+    need: Need | None
     now: datetime
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: Any = None
 
+    @property
+    def state(self) -> AccountState:
+        """The caller's account as it was when the request came."""
+        return self.caller.state
+
+    @property
+    def user(self) -> User:
+        """The caller, as he was when the request came."""
+        return self.caller.user
+
     async def change(self, mutate: Callable[[Draft], T]) -> T:
-        """Change the caller's account; see :meth:`Accounts.change`."""
-        return await self.accounts.change(self.state.account.id, mutate)
+        """Change the caller's account; see :meth:`Accounts.change`.
+
+        A write may have waited behind others, so the caller is looked at once more before it.
+
+        Raises:
+            Refused: The token is gone meanwhile, or its user may not do it any more.
+        """
+
+        def checked(draft: Draft) -> T:
+            check_permission(valid(draft.state, self.caller.token.id, draft.now).user, self.need)
+            return mutate(draft)
+
+        return await self.accounts.change(self.state.account.id, checked)
 
     def latest(self) -> AccountState:
         """The caller's account as it is now, own changes included."""
@@ -71,16 +94,26 @@ class Endpoint:
         query: Names of the values that are looked at after the question mark, and what they do.
         unreadable: Message for a body that cannot be read.
         secret: Whether the answer has a secret in it, which nothing on its way may keep.
+        public: Whether it needs no token.
+        admit: Looks at the fields of a public request before its body is read.
+        headers: Names of the fields that ``admit`` looks at, and what they do.
+        own_pages: Whether only pages of the server itself may ask, and only with a body that says that it is JSON:
+            any page in somebody's browser can send the rest without being asked whether it may.
+        constant: Whether the answer is always the same.
     """
 
     method: str
     path: str
     summary: str
     run: Callable[[Any], Awaitable[Any]]
-    permission: tuple[Module, Operation] | None = None
+    permission: Need | None = None
     request: type[Any] | None = None
     response: Any = None
     query: Mapping[str, str] = attrs.field(factory=dict)
     public: bool = False
     unreadable: str = "couldn't parse JSON request"
     secret: bool = False
+    admit: Callable[[Public, Mapping[str, str]], None] | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    own_pages: bool = False
+    constant: bool = False

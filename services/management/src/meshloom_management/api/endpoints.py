@@ -41,6 +41,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         run=_describe,
         response=dict[str, Any],
         public=True,
+        constant=True,
     ),
 )
 """All that the API offers."""

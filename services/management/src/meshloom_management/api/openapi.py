@@ -77,6 +77,10 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Schema]) -> Schema:
         {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
         for name, text in endpoint.query.items()
     ]
+    parameters += [
+        {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}
+        for name, text in endpoint.headers.items()
+    ]
     if parameters:
         operation["parameters"] = parameters
     if endpoint.request is not None:
@@ -103,13 +107,29 @@ def _schema(kind: Any, schemas: dict[str, Schema]) -> Schema:
     raise TypeError(f"{kind!r} has no schema")
 
 
+def _nullable(schema: Schema) -> Schema:
+    """The schema, with null among its values."""
+    if "type" in schema:
+        return {**schema, "type": [schema["type"], "null"]}
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
 def _union(kinds: tuple[Any, ...], schemas: dict[str, Schema]) -> Schema:
     chosen = [kind for kind in kinds if kind is not type(None)]
     if datetime in chosen and str in chosen:
         return _schema(datetime, schemas)  # the text is the moment that never came
     if len(chosen) != 1:
         raise TypeError(f"{kinds!r} has no schema")
-    return _schema(chosen[0], schemas)
+    schema = _schema(chosen[0], schemas)
+    return _nullable(schema) if len(chosen) < len(kinds) else schema
+
+
+def _field(field: "attrs.Attribute[Any]", schemas: dict[str, Schema]) -> Schema:
+    """The schema of a field; an answer's that is left out while None is never null."""
+    kind = field.type
+    if field.metadata.get(OMITTED):
+        (kind,) = (inner for inner in get_args(kind) if inner is not type(None))
+    return _schema(kind, schemas)
 
 
 def _object(kind: Any, schemas: dict[str, Schema]) -> Schema:
@@ -119,7 +139,7 @@ def _object(kind: Any, schemas: dict[str, Schema]) -> Schema:
     fields = attrs.fields(kind)
     described: Schema = {"type": "object", "description": " ".join(summary.split()), "properties": {}}
     for field in fields:
-        schema = _schema(field.type, schemas)
+        schema = _field(field, schemas)
         if field.name in texts:
             schema["description"] = texts[field.name]
         described["properties"][field.name] = schema

@@ -45,6 +45,8 @@ class Module(StrEnum):
 
 
 Permissions = Mapping[Module, frozenset[Operation]]
+Need = tuple[Module, Operation]
+"""What an endpoint needs of its caller's role."""
 
 _ALL = frozenset(Operation)
 _READ = frozenset({Operation.READ})
@@ -96,6 +98,12 @@ def permissions_of(user: User) -> Permissions:
 def may(user: User, module: Module, operation: Operation) -> bool:
     """Whether the user's role allows it."""
     return operation in permissions_of(user).get(module, _NOTHING)
+
+
+def covers(caller: User, other: User) -> bool:
+    """Whether the caller may do everything that the other user may; only then does a token of the other add nothing."""
+    held = permissions_of(caller)
+    return all(operations <= held.get(module, _NOTHING) for module, operations in permissions_of(other).items())
 
 
 def denial(user: User) -> str:

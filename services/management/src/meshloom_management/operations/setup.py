@@ -9,12 +9,17 @@ from argon2 import PasswordHasher
 
 from meshloom.model.user import User
 from meshloom_management.accounts import Accounts, Draft
-from meshloom_management.errors import InvalidArgument, PreconditionFailed
+from meshloom_management.errors import InvalidArgument, PreconditionFailed, Unauthenticated
 from meshloom_management.operations import tokens
 from meshloom_management.operations.names import checked_length
+from meshloom_management.operations.setup_secret import FILE, SetupSecret
+
+HEADER = "X-Meshloom-Setup-Secret"
+"""The field of the request that holds the secret: no page of another origin can send it unasked."""
 
 _SHORTEST_PASSWORD = 8
 _LONGEST_PASSWORD = 72
+_DONE = "setup already completed"
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)*")
 
 
@@ -38,13 +43,31 @@ class FirstSetup:
     """Makes the first account; of many who try at once, one succeeds.
 
     Args:
+        secret: What must be shown; None where anybody may make the account.
         hash_memory: KiB that hashing the password takes.
     """
 
-    def __init__(self, accounts: Accounts, hash_memory: int) -> None:
-        self._accounts = accounts
+    def __init__(self, accounts: Accounts, secret: SetupSecret | None, hash_memory: int) -> None:
+        self._accounts, self._secret = accounts, secret
         self._hasher = PasswordHasher(memory_cost=hash_memory)
         self._turn = Lock()
+
+    def admit(self, given: str) -> None:
+        """Looks whether *given* is the secret, before anything else of the request is.
+
+        Raises:
+            Unauthenticated: It is not.
+            PreconditionFailed: There is an account already.
+        """
+        if self._secret is None:
+            return
+        if self._accounts.all():
+            raise PreconditionFailed(_DONE)
+        if not self._secret.matches(given):
+            raise Unauthenticated(
+                f"{HEADER} is {'wrong' if given else 'missing'}:"
+                f" the server prints it at its start, and keeps it in {FILE} in its data folder"
+            )
 
     async def run(self, owner: Owner) -> User:
         """Make the account with its owner and, where wished, his token, all at once.
@@ -56,11 +79,14 @@ class FirstSetup:
         _check(owner)
         async with self._turn:
             if self._accounts.all():
-                raise PreconditionFailed("setup already completed")
+                raise PreconditionFailed(_DONE)
             password_hash = await to_thread.run_sync(partial(self._hasher.hash, owner.password))
-            return await self._accounts.create(
+            user = await self._accounts.create(
                 email=owner.email, name=owner.name, password_hash=password_hash, then=partial(_give_token, owner=owner)
             )
+            if self._secret is not None:
+                self._secret.forget()
+            return user
 
 
 def _give_token(draft: Draft, user: User, owner: Owner) -> None:

@@ -1,11 +1,15 @@
 """``/api/instance`` and ``/api/setup``: a server that nobody owns yet."""
 
+from collections.abc import Mapping
+
 import attrs
 
+from meshloom_management.api.authentication import NotAuthenticated, Reason
 from meshloom_management.api.endpoint import Endpoint, Public
 from meshloom_management.api.json import optional
+from meshloom_management.errors import Unauthenticated
 from meshloom_management.operations import tokens
-from meshloom_management.operations.setup import Owner
+from meshloom_management.operations.setup import HEADER, Owner
 
 
 @attrs.frozen
@@ -20,7 +24,7 @@ class SetupRequest:
     """Who shall own the server.
 
     Args:
-        create_pat: Hand out a token, too, where the server's configuration allows it; else without effect.
+        create_pat: Hand out a token, too.
         pat_expire_in: Days for which that is good.
     """
 
@@ -48,10 +52,17 @@ async def _instance(call: Public) -> InstanceAnswer:
     return InstanceAnswer(setup_required=not call.accounts.all())
 
 
+def _admit(call: Public, headers: Mapping[str, str]) -> None:
+    try:
+        call.setup.admit(headers.get(HEADER, ""))
+    except Unauthenticated as error:
+        raise NotAuthenticated(401, str(error), Reason.SETUP_SECRET) from error
+
+
 async def _setup(call: Public) -> SetupAnswer:
     wish: SetupRequest = call.body
     secret, days = None, 0
-    if wish.create_pat and call.config.setup_tokens:
+    if wish.create_pat:
         secret, days = tokens.new_token(), 1 if wish.pat_expire_in is None else wish.pat_expire_in
     owner = Owner(email=wish.email, password=wish.password, name=wish.name, token=secret, token_days=days)
     user = await call.setup.run(owner)
@@ -77,5 +88,11 @@ ENDPOINTS = (
         public=True,
         unreadable="invalid request body",
         secret=True,
+        admit=_admit,
+        headers={
+            HEADER: "The secret that the server prints at its start and keeps in its data folder; not looked at where"
+            " `setup_pat_enabled` opens the set-up to everybody."
+        },
+        own_pages=True,
     ),
 )
