@@ -160,19 +160,26 @@ class Signal(Server, SignalExchangeServicer):
     def __init__(self):
         super().__init__()
         self.streams, self.sent = {}, []
-        self.registers, self.keeps_heads_back = True, False
+        self.registers, self.keeps_heads_back, self.ends = True, False, False
+        self.challenge, self.proofs, self.metadata = "", [], {}
 
     def register(self, server):
         add_SignalExchangeServicer_to_server(self, server)
 
     async def ConnectStream(self, request_iterator, context):
-        key = dict(context.invocation_metadata())["x-wiretrustee-peer-id"]
+        self.metadata = dict(context.invocation_metadata())
+        key = self.metadata["x-wiretrustee-peer-id"]
         messages = self.streams[key] = asyncio.Queue()
         first = await messages.get() if self.keeps_heads_back else None
-        await context.send_initial_metadata((("x-wiretrustee-peer-registered", "1"),) if self.registers else ())
+        head = (("x-wiretrustee-peer-registered", "1"),) if self.registers else ()
+        if self.challenge:
+            head += (("x-meshloom-challenge", self.challenge),)
+        await context.send_initial_metadata(head)
+        if self.challenge:
+            self.proofs.append(await anext(request_iterator))
         if first is not None:
             yield first
-        while True:
+        while not self.ends:
             yield await messages.get()
 
     async def Send(self, request, context):

@@ -4,6 +4,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 import grpc
@@ -13,6 +14,7 @@ from meshloom.errors import ProtocolError
 from meshloom.model.keys import PrivateKey, PublicKey
 from meshloom.protocol.seal import Box
 from meshloom.protocol.signal import SignalKind, SignalMessage, decode
+from meshloom.protocol.signal_proof import CHALLENGE, PROVES, prove
 from meshloom.rpc import signalexchange_pb2 as pb
 from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeStub
 from meshloom_agent.backoff import Backoff
@@ -25,6 +27,8 @@ SILENCE, ANSWER_WITHIN = 30.0, 10.0
 """After so many seconds without a message we send ourselves one; without it the stream is opened anew."""
 KNOCK_AFTER = 0.2
 """Mean seconds without the head of an answer."""
+STANDS = 10.0
+"""Seconds after which a stream counts as one that worked: when it ends then, the next try comes soon."""
 MOST_BOXES = 4096
 MOST_WAITING = 64
 """Messages that wait for one recipient; the oldest are dropped."""
@@ -115,19 +119,33 @@ class SignalClient:
             _log.debug("a signal message was not sent: %s", error.details())
 
     async def _stream(self, backoff: Backoff) -> None:
-        call = self._stub.ConnectStream(metadata=((PEER, self._public.text),))
+        call = self._stub.ConnectStream(metadata=((PEER, self._public.text), (PROVES, "1")))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._knock)
-            answered = {name for name, _ in await call.initial_metadata()}
+            answered = dict(await call.initial_metadata())
             tasks.cancel_scope.cancel()
         if REGISTERED not in answered:
             return
-        self._heard = anyio.current_time()
-        backoff.reset()
+        if (challenge := answered.get(CHALLENGE)) is not None:
+            await self._prove(call, challenge)
+        opened = self._heard = anyio.current_time()
         self._ready(True, "")
-        while envelope := await call.read():  # the end of a stream is false
-            self._heard = anyio.current_time()
-            self._take(envelope)
+        try:
+            while envelope := await call.read():  # the end of a stream is false
+                self._heard = anyio.current_time()
+                self._take(envelope)
+        finally:
+            if anyio.current_time() - opened >= STANDS:
+                backoff.reset()
+
+    async def _prove(self, call: "grpc.aio.StreamStreamCall[Any, Any]", challenge: str) -> None:
+        """Shows the server that the stream is this key's own: nobody else gets it then, nor ends it."""
+        try:
+            proof = prove(challenge, self._key, os.urandom)
+        except ProtocolError as error:
+            _log.warning("the signal server at %s asks for a proof of nothing: %s", self.address.url, error)
+            return
+        await call.write(proof)
 
     async def _knock(self) -> None:
         """Some proxies keep an answer's head back until its first message: one to ourselves brings both."""
