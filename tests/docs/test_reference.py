@@ -53,6 +53,20 @@ def test_every_variable_that_a_document_names_is_read_by_a_program(file):
     assert {name for name in named if not name.startswith(OF_TESTS)} <= VARIABLES
 
 
+def test_every_difference_from_netbird_has_a_test():
+    rows = [
+        line
+        for line in (ROOT / "docs/reference/differences.md").read_text().splitlines()
+        if line.startswith("| ") and not line.startswith(("| |", "| ---"))
+    ]
+    assert rows
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
+        assert named, f"{row}\nnames no test"
+        for file, test in named:
+            assert re.search(rf"^(async )?def {test}\(", (ROOT / file).read_text(), re.MULTILINE), f"{file}::{test}"
+
+
 def test_the_targets_of_make_that_documents_name_exist():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for file in (*DOCUMENTS, "CONTRIBUTING.md"):

@@ -107,7 +107,8 @@ class Program:
         return status, json.loads(answer)
 
     def set_up(self):
-        secret = {"X-Meshloom-Setup-Secret": (self.data / "setup.secret").read_text().strip()}
+        kept = Path(f"/proc/{self.process.pid}/root{self.data}/setup.secret")  # also in a mount namespace of its own
+        secret = {"X-Meshloom-Setup-Secret": kept.read_text().strip()}
         status, made = self.api("POST", "/api/setup", OWNER, **secret)
         assert status == 200, made
         self.token = made["personal_access_token"]

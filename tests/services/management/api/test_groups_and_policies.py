@@ -142,6 +142,30 @@ async def test_each_rule_has_an_id_and_keeps_its_sides(furnished):
     assert foreign == (422, "invalid rule id: bogus")
 
 
+async def test_all_rules_of_a_policy_count(furnished):
+    account = {"account_id": furnished.account}
+    third = samples.peer("third", **account)
+    sides = {name: frozenset({PeerID(name)}) for name in ("peer", "other", "third")}
+    await furnished.put(
+        third, *(samples.group(f"only-{name}", peers=peers, **account) for name, peers in sides.items())
+    )
+    (default,) = (await furnished.ask("owner", "GET", "/api/policies")).json()
+    await furnished.ask("owner", "DELETE", f"/api/policies/{default['id']}")
+    first = {**RULE, "sources": ["only-peer"], "destinations": ["only-other"]}
+    second = {**RULE, "name": "second", "sources": ["only-peer"], "destinations": ["only-third"]}
+
+    async def reached():
+        answer = await furnished.ask("owner", "GET", "/api/peers/peer/accessible-peers")
+        return [peer["id"] for peer in answer.json()]
+
+    wish = {"name": "p", "enabled": True, "rules": [first, second]}
+    made = (await furnished.ask("owner", "POST", "/api/policies", json=wish)).json()
+    assert await reached() == ["other", "third"]
+    off = {**wish, "rules": [{**first, "enabled": False}, second]}
+    await furnished.ask("owner", "PUT", f"/api/policies/{made['id']}", json=off)
+    assert await reached() == ["third"]
+
+
 PORT = "valid port value is in 1..65535 range"
 BOTH = "specify either sources or source resources and destinations or destination resources"
 
