@@ -3,11 +3,13 @@
 from datetime import timedelta
 
 import attrs
+import httpx
 import pytest
 
 from meshloom.errors import StoreUnavailable
 from meshloom.model.user import PersonalAccessToken, User
-from meshloom_management.api.config import setup_is_open
+from meshloom_management.api.application import application
+from meshloom_management.api.config import ApiConfig, setup_is_open
 
 pytestmark = pytest.mark.anyio
 
@@ -130,3 +132,21 @@ async def test_while_nothing_can_be_stored_the_api_still_answers_reads(server, m
     made = await server.ask("owner", "POST", "/api/groups", json={"name": "g"})
     message = "the server cannot store anything now: try again later"
     assert (made.status_code, made.json()) == (503, {"message": message, "code": 503})
+
+
+async def test_the_connection_of_a_good_token_alone_is_proven(server):
+    app = application(server.accounts, ApiConfig(setup_secret=None), server.clock)
+    proven = []
+
+    async def carried(scope, receive, send):
+        await app({**scope, "extensions": {"meshloom.prove": lambda: proven.append(scope["path"])}}, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(carried), base_url="http://server.test") as client:
+        await client.get("/api/groups", headers={"Authorization": f"Token {server.tokens['owner']}"})
+        assert proven == ["/api/groups"]
+        await server.put(attrs.evolve(server.user("admin"), is_blocked=True))
+        for header in ("", "Token x", f"Token {server.tokens['admin']}"):
+            await client.get("/api/groups", headers={"Authorization": header})
+        await client.get("/api/instance")
+        await client.post("/api/setup", json={})
+    assert proven == ["/api/groups"]
