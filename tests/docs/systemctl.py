@@ -1,8 +1,8 @@
 """What ``systemctl`` is on a machine of the documents' tests: it runs what a unit's file says, and no more than that.
 
 Where systemd itself is not PID 1 this stands in for it: it starts ``ExecStart`` with the unit's user, capabilities
-and file limit, waits until that says that it is ready (``Type=notify``), runs ``ExecReload``, stops by SIGTERM. The
-sandbox of the units is for ``systemd-analyze`` to judge.
+and file limit, in its sandbox (``sandbox.py``), waits until that says that it is ready (``Type=notify``), runs
+``ExecReload``, stops by SIGTERM. What systemd alone can do is for ``systemd-analyze`` to judge.
 """
 
 import contextlib
@@ -52,8 +52,10 @@ def start(name):
         enter = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--no-new-privs"]
         enter += ["--inh-caps", kept, "--ambient-caps", kept] if "AmbientCapabilities" in said else []
         enter += ["--bounding-set", kept]
+        sandbox = [sys.executable, str(Path(__file__).with_name("sandbox.py"))]
+        enter = ["unshare", "--mount", "--propagation", "private", *sandbox, "folders", str(UNITS / name), *enter]
         program = subprocess.Popen(
-            [*enter, *shlex.split(said["ExecStart"])],
+            [*enter, *sandbox, "calls", str(UNITS / name), *shlex.split(said["ExecStart"])],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
             env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "NOTIFY_SOCKET": str(RUN / f"{name}.notify")}
             | environment(name),

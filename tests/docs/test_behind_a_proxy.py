@@ -34,6 +34,19 @@ def peer(machine, name):
     return next((each for each in details if each["fqdn"].startswith(f"{name}.")), {})
 
 
+def assert_confined(machine):
+    """The daemon runs within its unit's capabilities, filter of system calls and read-only folders."""
+    status = machine.shell("cat /proc/$(cat /run/units/meshloom.service)/status")
+    assert "CapBnd:\t0000000000003401\n" in status  # CHOWN, NET_BIND_SERVICE, NET_ADMIN, NET_RAW
+    assert "Seccomp:\t2\n" in status
+    assert "NoNewPrivs:\t1\n" in status
+    mounts = machine.shell("cat /proc/$(cat /run/units/meshloom.service)/mounts")
+    options = {line.split()[1]: line.split()[3].split(",") for line in mounts.splitlines()}
+    assert "ro" in options["/"]
+    assert "ro" in options["/etc"]
+    assert "rw" in options["/var/lib/meshloom"]
+
+
 @pytest.mark.skipif(shutil.which("tinyproxy") is None, reason="needs tinyproxy: run make setup")
 def test_a_machine_behind_a_proxy(internet, machine, document):
     with document("docs/how-to/behind-a-proxy.md") as text:
@@ -73,6 +86,7 @@ def test_a_machine_behind_a_proxy(internet, machine, document):
         text.write(laptop)
         assert text.run(laptop, KEY=key).rstrip().endswith("Connected")
         wait_until(lambda: peer(laptop, "desktop"), 20, "the laptop knows the desktop", every=0.1)
+        assert_confined(laptop)
         address = peer(laptop, "desktop")["netbirdIp"].partition("/")[0]
         assert "bytes from" in laptop.host.run("ping", "-n", "-c", "1", "-W", "15", address)
         wait_until(lambda: is_relayed(peer(laptop, "desktop")), 20, "the desktop is relayed", every=0.1)

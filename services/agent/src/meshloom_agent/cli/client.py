@@ -7,7 +7,7 @@ from typing import Any
 
 from meshloom_agent.cli.exits import FAILED, LOGIN_NEEDED, NO_DAEMON, TIMEOUT, USAGE, fail
 
-DEFAULT_SOCKET = "unix:///var/run/meshloom.sock"
+DEFAULT_SOCKET = "unix:///run/meshloom/meshloom.sock"
 
 
 @contextmanager

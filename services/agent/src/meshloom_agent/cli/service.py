@@ -1,5 +1,6 @@
 """``meshloom service``: the daemon under systemd, or by hand."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,38 +12,6 @@ from meshloom_agent.cli.client import DEFAULT_SOCKET
 from meshloom_agent.cli.exits import FAILED, USAGE, fail
 
 UNIT = Path("/etc/systemd/system/meshloom.service")
-TEXT = """[Unit]
-Description=Meshloom agent
-Documentation=man:wg(8)
-After=network-online.target
-Wants=network-online.target
-
-[Service]
-Type=notify
-ExecStart={program} service run --state-dir {state_dir} --daemon-addr {daemon_addr}
-Restart=on-failure
-RestartSec=2
-TimeoutStopSec=15
-LimitNOFILE=65536
-UMask=0077
-CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE CAP_CHOWN
-DeviceAllow=/dev/net/tun rw
-DevicePolicy=closed
-LockPersonality=yes
-NoNewPrivileges=yes
-PrivateTmp=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-
-[Install]
-WantedBy=multi-user.target
-"""
 
 
 @click.group()
@@ -117,11 +86,23 @@ def _first(group: BaseExceptionGroup[Exception]) -> Exception:
 @address_option
 def install(state_dir: Path, daemon_addr: str) -> None:
     """Make a systemd unit and start it with the machine."""
-    text = TEXT.format(program=Path(sys.argv[0]).resolve(), state_dir=state_dir, daemon_addr=daemon_addr)
+    from meshloom.errors import ConfigError
+    from meshloom_agent.cli.unit import Unit
+
+    if not daemon_addr.startswith("unix:///"):
+        fail(USAGE, f"--daemon-addr {daemon_addr}: only unix sockets, written unix:///path")
+    code = {Path(sys.prefix), Path(sys.base_prefix), *(Path(each) for each in sys.path if each)}
+    state, socket = (Path(os.path.normpath(each)) for each in (state_dir.absolute(), daemon_addr[len("unix://") :]))
     try:
+        text = Unit(Path(sys.argv[0]).resolve(), state, socket, tuple(sorted(code))).text()
+    except ConfigError as error:
+        fail(USAGE, error)
+    try:
+        for folder, mode in ((state, 0o700), (socket.parent, 0o755)):
+            folder.mkdir(mode, parents=True, exist_ok=True)  # the unit may write there only if it is there
         UNIT.write_text(text)
     except OSError as error:
-        fail(FAILED, f"{UNIT}: {error.strerror}; run as root")
+        fail(FAILED, f"{error.filename or UNIT}: {error.strerror}; run as root")
     _systemctl("daemon-reload")
     _systemctl("enable", UNIT.name)
     say(f"installed: {UNIT}")
