@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from meshloom.errors import ConfigError
 from meshloom.protocol import stun
 from meshloom.protocol.nat_discovery import CHANGE_IP, CHANGE_PORT, behaviour_request
-from meshloom_stun.service import RateLimit, StunPorts, run_stun
+from meshloom_stun.service import StunPorts, run_stun
 
 pytestmark = pytest.mark.anyio
 
@@ -39,21 +39,6 @@ async def test_a_request_is_answered_with_its_source(host):
             assert answered.mapped_address == client.extra(anyio.abc.SocketAttribute.local_address)[:2]  # noqa: S610
         tasks.cancel_scope.cancel()
     assert registry.get_sample_value("meshloom_stun_datagrams_total", {"result": "answered"}) >= 1
-
-
-def test_a_source_gets_its_share_and_others_theirs():
-    limit = RateLimit(per_second=10, burst=5)
-    assert [limit.allows("a", 0.0) for _ in range(7)] == [True] * 5 + [False] * 2
-    assert limit.allows("b", 0.0)
-    assert limit.allows("a", 0.1)
-    assert not limit.allows("a", 0.1)
-
-
-def test_the_table_of_sources_is_bounded():
-    limit = RateLimit(sources=100)
-    for number in range(10_000):
-        limit.allows(str(number), 0.0)
-    assert len(limit) == 100
 
 
 @asynccontextmanager

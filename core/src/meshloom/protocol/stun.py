@@ -181,16 +181,21 @@ def size_of(attributes: Iterable[tuple[Attribute, bytes]], *, authentic: bool) -
     return HEADER + sum(4 + len(value) + -len(value) % 4 for _, value in attributes) + 8 + (24 if authentic else 0)
 
 
+def is_binding_request(data: bytes) -> bool:
+    """Whether it is a binding request, as far as its header tells."""
+    if len(data) < HEADER or data[:2] != b"\x00\x01" or data[4:8] != MAGIC_COOKIE:
+        return False
+    length = int.from_bytes(data[2:4])
+    return length % 4 == 0 and HEADER + length == len(data) <= MAX_MESSAGE
+
+
 def answer(request: bytes, source: Address) -> bytes | None:
     """The binding response to a request, None for anything else.
 
     Only XOR-MAPPED-ADDRESS and FINGERPRINT: 40 bytes for IPv4, 52 for IPv6. It is the whole of a STUN server, and the
     hot path of one, so the request's attributes are only walked where a FINGERPRINT may end them.
     """
-    if len(request) < HEADER or request[:2] != b"\x00\x01" or request[4:8] != MAGIC_COOKIE:
-        return None
-    length = int.from_bytes(request[2:4])
-    if length % 4 or HEADER + length != len(request) or len(request) > MAX_MESSAGE:
+    if not is_binding_request(request):
         return None
     transaction = request[8:20]
     return encode(Kind.SUCCESS, transaction, [(Attribute.XOR_MAPPED_ADDRESS, pack_address(source, transaction))])
@@ -214,8 +219,9 @@ def error_value(code: int, reason: str) -> bytes:
 def _pack_address(address: Address, mask: bytes) -> bytes:
     host, port = address
     packed = IPv6Address(host).packed if ":" in host else IPv4Address(host).packed
-    family = 2 if len(packed) == 16 else 1
-    mixed = bytes(byte ^ other for byte, other in zip(packed, mask, strict=False))
+    size = len(packed)
+    family = 2 if size == 16 else 1
+    mixed = (int.from_bytes(packed) ^ int.from_bytes(mask[:size])).to_bytes(size)
     return struct.pack("!xBH", family, port ^ int.from_bytes(mask[:2])) + mixed
 
 

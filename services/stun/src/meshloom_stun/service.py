@@ -5,7 +5,6 @@ import errno
 import logging
 import socket
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,40 +15,19 @@ from prometheus_client import CollectorRegistry, Counter
 
 from meshloom.errors import ConfigError
 from meshloom.protocol.nat_discovery import CHANGE_IP, CHANGE_PORT, Origin, behaviour_answer, wanted_change
-from meshloom.protocol.stun import HEADER, Address, answer
+from meshloom.protocol.stun import HEADER, Address, answer, is_binding_request
 from meshloom_front.listening import listen
+from meshloom_stun.limits import AnswerLimit, Bucket
 
 _log = logging.getLogger(__name__)
 
-PER_SECOND = 50.0
-BURST = 200.0
-SOURCES = 10_000
+BEHAVIOUR_PER_SECOND = 500
+"""Answers about a NAT's behaviour to all together: each looks up a route, and few machines ask, when they start."""
 SOCKET_BUFFER = 1 << 20
 MAX_PORT = 0xFFFF
 
 Place = tuple[bool, bool]
 """A socket of the service: whether of the alternate address, whether on the alternate port."""
-
-
-class RateLimit:
-    """A bucket of answers for each source address; the table is bounded, the longest unseen is forgotten."""
-
-    def __init__(self, per_second: float = PER_SECOND, burst: float = BURST, sources: int = SOURCES) -> None:
-        self._per_second, self._burst, self._sources = per_second, burst, sources
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._buckets)
-
-    def allows(self, source: str, now: float) -> bool:
-        """Whether one more may be answered now."""
-        tokens, since = self._buckets.pop(source, (self._burst, now))
-        tokens = min(self._burst, tokens + (now - since) * self._per_second)
-        allowed = tokens >= 1
-        self._buckets[source] = (tokens - 1 if allowed else tokens), now
-        if len(self._buckets) > self._sources:
-            self._buckets.popitem(last=False)
-        return allowed
 
 
 @attrs.frozen
@@ -75,44 +53,60 @@ class StunService:
     """Answers on up to four sockets: of all addresses or of the alternate one, on the port or on the alternate one."""
 
     def __init__(
-        self, registry: CollectorRegistry, ports: StunPorts, monotonic: Callable[[], float] = time.monotonic
+        self,
+        registry: CollectorRegistry,
+        ports: StunPorts,
+        monotonic: Callable[[], float] = time.monotonic,
+        address_towards: Callable[[Address], str | None] | None = None,
     ) -> None:
         self.transports: dict[Place, asyncio.DatagramTransport] = {}
-        self._ports, self._limit, self._monotonic = ports, RateLimit(), monotonic
+        self._ports, self._monotonic = ports, monotonic
+        self._address_towards = address_towards or _address_towards
+        self._limit = AnswerLimit()
+        self._behaviours = Bucket(BEHAVIOUR_PER_SECOND, BEHAVIOUR_PER_SECOND, BEHAVIOUR_PER_SECOND, monotonic())
         counter = Counter("meshloom_stun_datagrams", "Datagrams by what became of them", ["result"], registry=registry)
         self._answered, self._ignored, self._limited = map(counter.labels, ("answered", "ignored", "limited"))
 
     def receive(self, data: bytes, addr: tuple[Any, ...], place: Place) -> None:
-        """Answer a binding request; anything else is dropped without a word."""
+        """Answer a binding request; anything else is dropped silently. What is refused costs next to nothing."""
+        if not is_binding_request(data):
+            self._ignored.inc()
+            return
         source = addr[0].removeprefix("::ffff:").partition("%")[0], addr[1]
-        response, leaves = answer(data, source), place
-        if response is not None and len(data) > HEADER and (flags := wanted_change(data)) is not None:
-            response, leaves = self._behaviour(data, source, place, flags, response)
+        now = self._monotonic()
+        if not self._limit.allows(source[0], now):
+            self._limited.inc()
+            return
+        response: bytes | None
+        leaves = place
+        if len(data) > HEADER and (flags := wanted_change(data)) is not None:
+            if not self._behaviours.allows(now):
+                self._limited.inc()
+                return
+            response, leaves = self._behaviour(data, source, place, flags)
+        else:
+            response = answer(data, source)
         if response is None or leaves not in self.transports:
             self._ignored.inc()
-        elif not self._limit.allows(source[0], self._monotonic()):
-            self._limited.inc()
-        else:
-            self._answered.inc()
-            transport = self.transports[leaves]
-            transport.sendto(response, addr if leaves == place else _for(transport, source))
+            return
+        self._answered.inc()
+        transport = self.transports[leaves]
+        transport.sendto(response, addr if leaves == place else _for(transport, source))
 
-    def _behaviour(
-        self, data: bytes, source: Address, place: Place, flags: int, plain: bytes
-    ) -> tuple[bytes | None, Place]:
+    def _behaviour(self, data: bytes, source: Address, place: Place, flags: int) -> tuple[bytes | None, Place]:
         """The answer to a request for the NAT's behaviour, and where it leaves; None for silence."""
         changed = place[0] ^ bool(flags & CHANGE_IP), place[1] ^ bool(flags & CHANGE_PORT)
         origin = self._origin(source, place)
         made = behaviour_answer(data, source, origin, flags) if origin else None
         if made is not None:
             return made[0], changed
-        return (None if flags else plain), place
+        return (None if flags else answer(data, source)), place
 
     def _origin(self, source: Address, place: Place) -> Origin | None:
         """Where the request came to, and where else there are sockets; None where there is no other port."""
         if (False, True) not in self.transports:
             return None
-        ours, alternate = _address_towards(source), self._ports.alternate_address
+        ours, alternate = self._address_towards(source), self._ports.alternate_address
         if ours is None:
             return None
         usable = (True, False) in self.transports and (":" in alternate) == (":" in source[0])
