@@ -131,7 +131,7 @@ async def test_a_request_that_is_not_finished_ends_its_connection(front, begun):
     made = await front()
     answered = await made.talk(begun)
     assert answered.count(b"hello") == begun.count(GOOD)
-    assert len(made.port._http) == 0
+    assert len(made.port.http) == 0
 
 
 async def test_an_empty_line_does_not_keep_a_connection(front):
@@ -206,11 +206,11 @@ async def test_connections_that_ask_for_nothing_give_way_to_others(front):
     assert await made.is_there(), "whoever asks for something is let in"
     with anyio.fail_after(5):
         ended = [reader for reader, _ in held if not await is_open(reader)]
-    assert len(made.port._http) <= 20
+    assert len(made.port.http) <= 20
     assert len(ended) >= 10
     for _, writer in held:
         writer.transport.abort()
-    while len(made.port._http):
+    while len(made.port.http):
         await anyio.sleep(0.01)
     assert await made.is_there()
 
@@ -241,7 +241,7 @@ async def test_a_handshake_that_is_not_finished_ends(front, certificate, monkeyp
     made = await front(Certificates(*certificate).context)
     assert await made.talk(b"\x16\x03\x01\x02\x00") == b""
     assert await made.talk() == b""
-    assert not made.port._waiting
+    assert not made.port.waiting
 
 
 async def test_who_does_not_speak_tls_is_sent_away(front, certificate):

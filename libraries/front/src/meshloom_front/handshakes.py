@@ -6,6 +6,7 @@ asyncio's own servers tell nobody of a connection before its handshake is over.
 import asyncio
 import contextlib
 import logging
+import random
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +15,9 @@ from weakref import WeakSet
 
 import anyio
 from anyio.abc import TaskGroup
+
+from meshloom_front.callers import Callers
+from meshloom_front.crowd import Crowd, network_of
 
 _log = logging.getLogger(__name__)
 
@@ -30,14 +34,21 @@ class Handshakes:
     Args:
         protocol: Makes the protocol of a connection that is agreed on.
         most: Handshakes at once; the oldest gives way to a new one.
-        make_room: Whether there may be one more connection.
+        make_room: Whether there may be one more connection from an address.
+        callers: Have an allowance of handshakes for each network.
     """
 
     def __init__(
-        self, protocol: Callable[[], asyncio.Protocol], tls: ssl.SSLContext, most: int, make_room: Callable[[], bool]
+        self,
+        protocol: Callable[[], asyncio.Protocol],
+        tls: ssl.SSLContext,
+        most: int,
+        make_room: Callable[[str], bool],
+        callers: Callers,
     ) -> None:
         self._protocol, self._tls, self._most, self._make_room = protocol, tls, most, make_room
-        self._begun: dict[socket.socket, None] = {}
+        self._callers = callers
+        self._begun: Crowd[socket.socket] = Crowd()
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self._accepting = anyio.CancelScope()
 
@@ -66,22 +77,26 @@ class Handshakes:
         with self._accepting, listening:
             while True:
                 try:
-                    accepted, _ = await loop.sock_accept(listening)
+                    accepted, address = await loop.sock_accept(listening)
                 except OSError as error:
                     _log.warning("no connection can be accepted now: %s", error)
                     await anyio.sleep(ACCEPT_AGAIN)
                     continue
-                if not self._make_room():
+                if not self._make_room(address[0]):
                     accepted.close()
                     continue
-                if len(self._begun) >= self._most:
-                    _end(next(iter(self._begun)))
-                self._begun[accepted] = None
+                network = network_of(address[0])
+                if (leaving := self._begun.giving_way(network, len(self._begun), self._most)) is not None:
+                    _end(leaving)
+                self._begun.add(accepted, network)
                 self._sockets.add(accepted)
-                tasks.start_soon(self._agree, accepted)
+                tasks.start_soon(self._agree, accepted, network)
 
-    async def _agree(self, accepted: socket.socket) -> None:
+    async def _agree(self, accepted: socket.socket, network: str) -> None:
         try:
+            while rest := self._callers.begin_handshake(network):
+                waiting = self._begun.count(network)
+                await anyio.sleep(rest * waiting * random.uniform(0.5, 1.5))  # noqa: S311 - that not all wake at once
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._protocol, accepted, ssl=self._tls, ssl_handshake_timeout=FIRST_BYTES_WITHIN
             )
@@ -89,7 +104,7 @@ class Handshakes:
             _log.debug("a TLS handshake failed: %s", error)
             accepted.close()
         finally:
-            self._begun.pop(accepted, None)
+            self._begun.discard(accepted)
 
 
 def _end(connection: socket.socket) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,10 +18,17 @@ from weakref import WeakSet
 
 import attrs
 
+from meshloom_front.callers import Caller
+from meshloom_front.costs import ACCEPTING, HANDSHAKE
+from meshloom_front.crowd import Crowd, network_of
 from meshloom_front.handshakes import BACKLOG, FIRST_BYTES_WITHIN, Handshakes
 from meshloom_front.http import HTTP
 from meshloom_front.http2.frames import PREFACE
+from meshloom_front.reading import Reading
 from meshloom_front.rpc.server import RPC
+
+SETTLED_AFTER = 15.0
+"""Seconds after which a connection with another protocol has shown who it is to that, or is bounded by it."""
 
 
 @attrs.frozen
@@ -28,9 +36,12 @@ class PortLimits:
     """Bounds of a port.
 
     Args:
-        connections: In all; further ones are closed at once.
+        connections: In all. Where there are so many, those whose callers have not shown who they are give way to new
+            ones, the oldest first; further ones are closed at once. From three quarters on, an IPv4 address or a /64 of
+            IPv6 that has an eighth of them without showing who calls gives way to its own newcomers. Behind a proxy
+            all have one address: that is felt only then.
         waiting: Connections that have not said yet what they are, or are at TLS's handshake; the oldest gives way to
-            a new one.
+            a new one, in the same way.
     """
 
     connections: int = 20_000
@@ -51,12 +62,11 @@ class Upgrades:
     Args:
         path: Of the request.
         protocol: Makes what takes a connection over, with its first bytes: an asyncio protocol, perhaps a buffered one.
-        opened: How many are open.
+            It bounds by itself those that do not show who they are in :data:`SETTLED_AFTER`.
     """
 
     path: str
     protocol: Callable[[], Any]
-    opened: Callable[[], int]
 
     def begins(self, data: bytes) -> bool | None:
         """Whether these first bytes of a connection ask for it; None where they are too few to tell."""
@@ -67,95 +77,127 @@ class Upgrades:
 
 
 class SharedTCPPort:
-    """Accepts the connections; made by :func:`open_port`."""
+    """Accepts the connections; made by :func:`open_port`.
+
+    Attributes:
+        callers: Whom all of them belong to.
+        beginning: How many connections are at TLS's handshake.
+    """
 
     def __init__(self, http: HTTP, rpc: RPC, limits: PortLimits, upgrades: Upgrades | None = None) -> None:
-        self._http, self._rpc, self.limits, self._upgrades = http, rpc, limits, upgrades
-        self._waiting: dict[_Waiting, None] = {}
-        self._transports: WeakSet[asyncio.Transport] = WeakSet()
+        self.http, self.rpc, self.limits, self.upgrades = http, rpc, limits, upgrades
+        self.callers = http.callers = rpc.callers
+        self.beginning: Callable[[], int] = int
+        self.waiting: Crowd[_Connection] = Crowd()
+        self.transports: WeakSet[asyncio.Transport] = WeakSet()
 
     def connection(self) -> asyncio.Protocol:
         """The protocol of a new connection."""
         return _Connection(self)
 
-    def make_room(self) -> bool:
-        """Whether there may be one more connection; the oldest of those that have asked for nothing yet gives way."""
-        upgraded = self._upgrades.opened() if self._upgrades else 0
-        if len(self._rpc) + len(self._http) + len(self._waiting) + upgraded < self.limits.connections:
-            return True
-        if self._http.end_oldest() or self._rpc.end_oldest():
-            return True
-        for oldest in self._waiting:
-            oldest.abort()
-            return True
-        return False
+    def make_room(self, address: str) -> bool:
+        """Whether there may be one more connection from there; one that has shown less gives way."""
+        return self.callers.make_room(address, len(self.callers) + self.beginning(), self.limits.connections)
 
     def close(self) -> None:
         """End all connections that are still open."""
-        for transport in list(self._transports):
+        for transport in list(self.transports):
             transport.abort()
 
 
-class _Waiting(asyncio.Protocol):
-    """A connection that has to say something, and soon: those that do not are bounded in number and time."""
+class _Connection(asyncio.Protocol):
+    """A connection until it has said what it is, and soon: those that do not are bounded in number and time."""
 
     def __init__(self, port: SharedTCPPort) -> None:
         self._port = port
-        self.transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._transport: asyncio.Transport | None = None
+        self._caller: Caller | None = None
         self._timeout: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait, for a while."""
-        self.transport = transport  # type: ignore[assignment]
+        made: asyncio.Transport = transport  # type: ignore[assignment]
+        self._transport, self._reading = made, Reading(made)
+        peer = transport.get_extra_info("peername")
+        address = str(peer[0]) if isinstance(peer, tuple) else ""
         port = self._port
         if transport.get_extra_info("sslcontext") is None:  # those with TLS end with their handshakes' sockets
-            port._transports.add(transport)  # type: ignore[arg-type]  # noqa: SLF001 - the two are one
-        waiting = port._waiting  # noqa: SLF001
-        if not port.make_room():
-            self.abort()
+            port.transports.add(made)
+        if not port.make_room(address):
+            made.abort()
             return
-        if len(waiting) >= port.limits.waiting:
-            next(iter(waiting)).abort()
-        waiting[self] = None
+        network = network_of(address)
+        if (leaving := port.waiting.giving_way(network, len(port.waiting), port.limits.waiting)) is not None:
+            leaving.abort()
+        port.waiting.add(self, network)
+        self._caller = port.callers.enter(address, self._measure, self.abort)
         self._timeout = asyncio.get_running_loop().call_later(FIRST_BYTES_WITHIN, self.abort)
-
-    def abort(self) -> None:
-        """Close at once."""
-        self._decided()
-        if self.transport is not None:
-            self.transport.abort()
-
-    def _decided(self) -> None:
-        self._port._waiting.pop(self, None)  # noqa: SLF001
-        if self._timeout is not None:
-            self._timeout.cancel()
-            self._timeout = None
-
-
-class _Connection(_Waiting):
-    """A connection until it has said what it is."""
-
-    _buffer = b""
+        tls = transport.get_extra_info("sslcontext") is not None
+        if rest := self._caller.spend(HANDSHAKE if tls else ACCEPTING):
+            self._reading.hold_for(rest)
 
     def data_received(self, data: bytes) -> None:
         """First bytes decide; then another protocol goes on."""
+        port = self._port
         self._buffer += data
         if self._buffer.startswith(PREFACE):
-            self._give(self._port._rpc())  # noqa: SLF001
+            self._give(port.rpc(self._caller))
         elif not PREFACE.startswith(self._buffer):
-            upgrades = self._port._upgrades  # noqa: SLF001
-            begins = upgrades.begins(self._buffer) if upgrades else False
-            if begins is not None:
-                self._give(upgrades.protocol() if upgrades and begins else self._port._http())  # noqa: SLF001
+            begins = port.upgrades.begins(self._buffer) if port.upgrades else False
+            if begins:
+                self._upgrade(port.upgrades.protocol())  # type: ignore[union-attr]
+            elif begins is not None:
+                self._give(port.http(self._caller))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """It never said what it is."""
         self._decided()
+        if self._caller is not None:
+            self._caller.gone()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._decided()
+        if self._caller is not None:
+            self._caller.gone()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _measure(self) -> int:
+        return len(self._buffer)
+
+    def _decided(self) -> None:
+        self._port.waiting.discard(self)
+        self._reading.close()
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
 
     def _give(self, protocol: Any) -> None:
         self._decided()
-        if self.transport is not None:
-            hand_over(self.transport, protocol, self._buffer)
+        if self._transport is not None:
+            hand_over(self._transport, protocol, self._buffer)
+
+    def _upgrade(self, protocol: Any) -> None:
+        """Give the connection away, and go on counting it."""
+        transport, caller = self._transport, self._caller
+        if transport is None or caller is None:
+            return
+        caller.hand_over(int, transport.abort)
+        settled = asyncio.get_running_loop().call_later(SETTLED_AFTER, caller.accept)
+        lost = protocol.connection_lost
+
+        def connection_lost(exc: Exception | None) -> None:
+            del protocol.connection_lost
+            settled.cancel()
+            caller.gone()
+            lost(exc)
+
+        protocol.connection_lost = connection_lost
+        start = time.thread_time()
+        self._give(protocol)
+        caller.spend(time.thread_time() - start)
 
 
 def hand_over(transport: asyncio.Transport, protocol: Any, data: bytes) -> None:
@@ -183,7 +225,8 @@ async def open_port(
 ) -> AsyncIterator[Callable[[], None]]:
     """Accept connections until leaving, or until what is given is called; leaving ends those still open."""
     if tls is not None:
-        handshakes = Handshakes(port.connection, tls, port.limits.waiting, port.make_room)
+        handshakes = Handshakes(port.connection, tls, port.limits.waiting, port.make_room, port.callers)
+        port.beginning = handshakes.__len__
         async with handshakes.accepting(listening):
             try:
                 yield handshakes.stop

@@ -74,7 +74,7 @@ async def _open_transports(parts: Parts, setup: Setup[ServerConfig], relay: Rela
         for chosen in setup.several["transport"]:
             transport: Transport = await stack.enter_async_context(chosen.open(TransportContext()))
             if isinstance(transport, ServesStreams) and parts.upgrades is None:
-                parts.upgrades = Upgrades(PATH, transport.stream_protocol(relay.accept), relay.__len__)
+                parts.upgrades = Upgrades(PATH, transport.stream_protocol(relay.accept))
             elif isinstance(transport, ServesDatagrams) and not has_datagrams:
                 has_datagrams = True
                 listening = listen(config.listen, "listen", socket.SOCK_DGRAM)

@@ -5,7 +5,8 @@ import itertools
 import pytest
 
 from meshloom_front.http2 import frames
-from meshloom_front.http2.connection import BURST, EARNS, PER_SECOND, RESET_COSTS, STREAMS
+from meshloom_front.http2.allowance import BURST, EARNS, PER_SECOND, RESET_COSTS
+from meshloom_front.http2.connection import STREAMS
 from meshloom_front.http2.frames import Code, HTTP2Error
 from meshloom_front.http2.headers import STATUS_200, encode
 from meshloom_front.http2.sending import AT_ONCE

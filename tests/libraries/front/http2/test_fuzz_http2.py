@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshloom_front.http2 import frames
-from meshloom_front.http2.connection import BURST, CREDIT, LONGEST_BLOCK, REMEMBERED, STREAMS, ServerConnection
+from meshloom_front.http2.allowance import BURST
+from meshloom_front.http2.connection import CREDIT, LONGEST_BLOCK, REMEMBERED, STREAMS, ServerConnection
 from meshloom_front.http2.frames import HTTP2Error
 from meshloom_front.http2.headers import STATUS_200, encode
 
@@ -41,7 +42,7 @@ def bounded(server):
     assert len(server._ended_here) <= REMEMBERED
     assert set(server._sending._ready) <= set(server._streams)
     assert 0 <= server._credit <= CREDIT
-    assert 0 <= server._allowance <= BURST
+    assert 0 <= server._allowance._left <= BURST
     assert server._sending.window <= frames.MOST
     for stream in server._streams.values():
         assert stream.window <= frames.MOST

@@ -99,7 +99,9 @@ async def serve(tmp_path):
             await client.ends()
         await served.rpc.stop(grace=1)
         await until(lambda rpc=served.rpc: not len(rpc) and not rpc.tasks)
-        assert not served.rpc.unproven
+        callers = served.rpc.callers
+        assert (len(callers), len(callers.new), len(callers.accepted)) == (0, 0, 0)
+        assert (callers.budget.strangers.size, callers.budget.known.size) == (0, 0)
     assert escaped == []
 
 

@@ -7,8 +7,10 @@ import anyio
 import grpc
 import pytest
 
+from meshloom_front import callers
 from meshloom_front.http2 import frames
-from meshloom_front.rpc import messages, server
+from meshloom_front.http2.connection import STREAMS
+from meshloom_front.rpc import calls, connection, messages
 from meshloom_front.rpc.call import bidirectional, server_streaming, unary
 from meshloom_front.rpc.status import CallFailed, Status
 
@@ -107,8 +109,9 @@ async def test_a_lost_connection_cancels_its_calls(serve, eventually):
     client.writer.transport.abort()
     await eventually(lambda: waiting.cancelled == 2 and not served.rpc.tasks and not len(served.rpc))
     assert connection._alive.cancelled()
-    assert connection._coming.cancelled()
-    assert (connection._held, connection._calls) == (0, {})
+    assert connection._proof.cancelled()
+    assert connection.calls._late.cancelled()
+    assert (connection.calls.held, connection.calls.weight, len(connection.calls)) == (0, 0, 0)
 
 
 async def test_stopping_waits_for_calls_that_end_by_themselves(serve, eventually):
@@ -141,9 +144,14 @@ async def test_stopping_ends_other_calls_as_unavailable(serve, eventually):
 
 
 async def test_a_request_that_does_not_come_in_whole_is_ended(serve, eventually, monkeypatch):
-    monkeypatch.setattr(server, "REQUEST_WITHIN", 0.05)
+    monkeypatch.setattr(calls, "REQUEST_WITHIN", 0.05)
     waiting = Waiting()
-    served = await serve(Say=unary(echo), Both=bidirectional(waiting))
+
+    async def accepted(call):
+        call.begin()
+        await waiting()
+
+    served = await serve(Say=unary(echo), Both=bidirectional(accepted))
     async with served.channel() as channel:
         both = channel.stream_stream("/t.T/Both")()
         call = channel.stream_unary("/t.T/Say")()
@@ -151,14 +159,88 @@ async def test_a_request_that_does_not_come_in_whole_is_ended(serve, eventually,
         assert await code(call) == grpc.StatusCode.DEADLINE_EXCEEDED
         assert await channel.unary_unary("/t.T/Say")(b"x", timeout=10) == b"x"
         (connection,) = served.rpc.connections
-        await eventually(lambda: connection._coming is None)
+        await eventually(lambda: connection.calls._late is None)
         assert (waiting.begun, waiting.cancelled) == (1, 0), "a stream may take its time"
         both.cancel()
 
 
+async def test_a_stream_on_which_nothing_comes_that_its_service_accepts_is_ended(serve, eventually, monkeypatch):
+    monkeypatch.setattr(calls, "STREAM_WITHIN", 0.05)
+    waiting = Waiting()
+
+    async def reading(call):
+        async for _ in call.requests():
+            pass
+
+    async def proving(call):
+        call.prove()
+        await waiting()
+
+    served = await serve(Both=bidirectional(reading), Proving=bidirectional(proving))
+    async with served.channel() as channel:
+        ended = channel.stream_stream("/t.T/Both")()
+        assert await ended.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert await ended.details() == "nothing came that shows who calls"
+        known = channel.stream_stream("/t.T/Proving")()
+        (connection,) = served.rpc.connections
+        await eventually(lambda: connection.is_known and connection.calls._late is None)
+        assert (waiting.begun, waiting.cancelled) == (1, 0), "whoever is known may take his time"
+        known.cancel()
+
+
+async def test_a_connection_whose_caller_does_not_show_who_it_is_ends(serve, eventually, monkeypatch):
+    monkeypatch.setattr(callers, "PROOF_WITHIN", 0.1)
+
+    async def accepting(call):
+        call.begin()
+        async for _ in call.requests():
+            pass
+
+    async def proving(request, call):
+        call.prove()
+        return request
+
+    served = await serve(Say=unary(echo), Prove=unary(proving), Both=bidirectional(accepting))
+    idle, free, known, streaming = [await served.raw() for _ in range(4)]
+    free.say(free.call(1, b"Say", b"x"))
+    known.say(known.call(1, b"Prove", b"x"))
+    streaming.say(streaming.call(1, b"Both", ended=False))
+    for client in (idle, free):
+        assert (await client.hear(frames.GOAWAY))[4:8] == bytes(4), "told, not cut off"
+        await client.ends()
+    await eventually(lambda: len(served.rpc) == 2)
+    known.say(known.call(3, b"Say", b"x"))
+    await known.hear(frames.DATA, 3)
+    streaming.say(streaming.call(3, b"Say", b"x"))
+    await streaming.hear(frames.DATA, 3)
+    streaming.say(streaming.frame(frames.RST_STREAM, 0, 1, bytes(4)))
+    await streaming.hear(frames.GOAWAY)
+    await streaming.ends()
+
+
+async def test_streams_that_strangers_may_have_are_few_and_those_of_known_callers_many(serve, eventually):
+    async def proving(request, call):
+        call.prove()
+        return request
+
+    served = await serve(Prove=unary(proving), Both=bidirectional(Waiting()))
+    client = await served.raw()
+    setting = (await client.hear(frames.SETTINGS))[:6]
+    assert setting == frames.settings({frames.MAX_CONCURRENT_STREAMS: connection.STREAMS_OF_STRANGERS})[frames.HEAD :]
+    streams = range(1, 2 * connection.STREAMS_OF_STRANGERS + 1, 2)
+    client.say(*(client.call(stream, b"Both", ended=False) for stream in streams))
+    client.say(client.call(1001, b"Prove", b""))
+    assert await client.hear(frames.RST_STREAM, 1001) == b"\0\0\0\x07"
+    client.say(client.frame(frames.RST_STREAM, 0, 1, bytes(4)), client.call(1003, b"Prove", b""))
+    setting = await client.hear(frames.SETTINGS)
+    while not setting:  # it acknowledges ours
+        setting = await client.hear(frames.SETTINGS)
+    assert setting == frames.settings({frames.MAX_CONCURRENT_STREAMS: STREAMS})[frames.HEAD :]
+
+
 async def test_who_is_silent_is_asked_and_ended_where_nothing_comes(serve, eventually, monkeypatch):
-    monkeypatch.setattr(server, "KEEPALIVE", 0.05)
-    monkeypatch.setattr(server, "ANSWERS_WITHIN", 0.05)
+    monkeypatch.setattr(connection, "KEEPALIVE", 0.05)
+    monkeypatch.setattr(connection, "ANSWERS_WITHIN", 0.05)
     waiting = Waiting()
     served = await serve(Say=unary(waiting))
     client = await served.raw()
@@ -172,13 +254,13 @@ async def test_who_is_silent_is_asked_and_ended_where_nothing_comes(serve, event
 
 
 async def test_a_client_of_grpc_answers_when_it_is_asked(serve, eventually, monkeypatch):
-    monkeypatch.setattr(server, "KEEPALIVE", 0.02)
+    monkeypatch.setattr(connection, "KEEPALIVE", 0.02)
     asked = []
-    monkeypatch.setattr(server.Connection, "_look_again", again(asked, server.Connection._look_again))
+    monkeypatch.setattr(connection.Connection, "_look_again", again(asked, connection.Connection._look_again))
     waiting = Waiting()
     served = await serve(Say=unary(waiting))
     async with served.channel() as channel:
-        monkeypatch.setattr(server, "ANSWERS_WITHIN", 0.2)
+        monkeypatch.setattr(connection, "ANSWERS_WITHIN", 0.2)
         call = channel.unary_unary("/t.T/Say")(b"")
         await eventually(lambda: len(asked) >= 2)
         waiting.go_on.set()
@@ -193,20 +275,27 @@ def again(asked, look_again):
     return asking
 
 
-async def test_the_oldest_connection_without_a_call_gives_way(serve, eventually):
-    served = await serve(Say=unary(echo))
-    assert not served.rpc.end_oldest()
+async def test_the_oldest_connection_without_a_proof_gives_way(serve, eventually):
+    async def proving(request, call):
+        call.prove()
+        return request
+
+    served = await serve(Say=unary(echo), Prove=unary(proving))
+    full = served.rpc.callers.make_room
+    assert not full("", 3, 3)
     clients = []
     for number in range(3):
         clients.append(await served.raw())
         await eventually(lambda number=number: len(served.rpc) == number + 1)
-    clients[0].say(clients[0].call(1, b"Say", b""))
-    await clients[0].hear(frames.DATA)
-    assert served.rpc.end_oldest()
+    clients[0].say(clients[0].call(1, b"Prove", b""))
+    clients[1].say(clients[1].call(1, b"Say", b""))
+    for client in clients[:2]:
+        await client.hear(frames.DATA)
+    assert full("", 3, 3)
     await clients[1].ends()
     await eventually(lambda: len(served.rpc) == 2)
-    assert served.rpc.end_oldest()
-    assert not served.rpc.end_oldest(), "who has called stays"
+    assert full("", 3, 3)
+    assert not full("", 3, 3), "who is known stays"
     clients[0].say(clients[0].call(3, b"Say", b"x"))
     assert await clients[0].hear(frames.DATA, 3) == messages.framed(b"x")
 

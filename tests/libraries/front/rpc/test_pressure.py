@@ -1,14 +1,14 @@
 """Who does not read, sends too much or too little at a time: what is kept is bounded, and others go on."""
 
 import asyncio
+import itertools
 
 import pytest
 
 from meshloom_front.http2 import frames
 from meshloom_front.http2.sending import AT_ONCE
-from meshloom_front.rpc import call as calls
-from meshloom_front.rpc import messages, server
-from meshloom_front.rpc.call import bidirectional, plain, server_streaming, unary
+from meshloom_front.rpc import calls, connection, messages
+from meshloom_front.rpc.call import UNREAD, bidirectional, plain, server_streaming, unary
 from meshloom_front.rpc.status import Status
 
 pytestmark = pytest.mark.anyio
@@ -35,6 +35,15 @@ async def failure(client, stream):
     return int(block[at + 1 : at + 1 + block[at]])
 
 
+async def another_is_served(served):
+    """The server has had the time to do what it does."""
+    other = await served.raw()
+    for stream in range(1, 21, 2):
+        other.say(other.call(stream, b"Say", b"x"))
+        await other.hear(frames.DATA, stream)
+    other.writer.transport.abort()
+
+
 async def test_a_writer_waits_for_a_stream_that_nobody_reads_and_another_goes_on(serve, eventually):
     written = []
 
@@ -59,21 +68,23 @@ async def test_a_writer_waits_for_a_network_that_takes_no_more(serve, eventually
     written = []
 
     async def pouring(request, call):
+        call.prove()
         while True:
             await call.write(bytes(100_000))
             written.append(call.number)
 
-    served = await serve(Down=server_streaming(pouring))
+    served = await serve(Down=server_streaming(pouring), Say=unary(echo))
     client = await served.raw(INITIAL_WINDOW_SIZE=frames.MOST)
     client.writer.transport.pause_reading()
     client.say(client.frame(frames.WINDOW_UPDATE, 0, 0, (1 << 30).to_bytes(4, "big")))
     client.say(*(client.call(stream, b"Down", b"") for stream in (1, 3, 5)))
     await eventually(lambda: len(served.rpc.tasks) == 3 and only_connection(served)._paused)
-    kept = only_connection(served)._transport.get_write_buffer_size()
+    paused = only_connection(served)
+    kept = paused._transport.get_write_buffer_size()
     assert kept <= 4 * AT_ONCE + 100_000
     before = len(written)
     client.say(client.frame(frames.PING, 0, 0, bytes(8)))
-    await eventually(lambda: only_connection(served)._transport.get_write_buffer_size() > kept)
+    await eventually(lambda: paused._transport.get_write_buffer_size() > kept)
     assert len(written) == before
     client.writer.transport.resume_reading()
     await client.hear(frames.PING)
@@ -81,8 +92,43 @@ async def test_a_writer_waits_for_a_network_that_takes_no_more(serve, eventually
         await client.hear(frames.DATA, stream)
 
 
-async def test_who_makes_us_answer_and_does_not_read_is_ended(serve, eventually, monkeypatch):
-    monkeypatch.setattr(server, "UNSENT", 100_000)
+@pytest.mark.parametrize("question", ["ping", "settings", "request"])
+async def test_who_makes_us_answer_and_does_not_read_is_not_read_either(serve, eventually, question):
+    async def proving(request, call):
+        call.prove()
+        return request
+
+    served = await serve(Say=unary(echo), Prove=unary(proving))
+    client = await served.raw()
+    client.say(client.call(1, b"Prove", b""))
+    await client.hear(frames.DATA)
+    paused = only_connection(served)
+    client.writer.transport.pause_reading()
+    streams = itertools.count(3, 2)
+    for _ in range(10_000):
+        client.say(*(client.call(next(streams), b"None", b"") for _ in range(50)))
+        await asyncio.sleep(0)
+        if paused._paused:
+            break
+    assert paused._paused
+    questions = {
+        "ping": lambda: client.frame(frames.PING, 0, 0, bytes(8)),
+        "settings": lambda: frames.settings({}),
+        "request": lambda: client.call(next(streams), b"None", b""),
+    }
+    client.say(*(questions[question]() for _ in range(100_000)))
+    await eventually(lambda: paused._reading._held or paused._transport.is_closing())
+    kept = paused._transport.get_write_buffer_size()
+    assert kept < connection.UNSENT
+    if paused._transport.is_closing():
+        return  # it asked for more at once than it may
+    await another_is_served(served)
+    assert paused._transport.get_write_buffer_size() == kept
+    assert client.writer.transport.get_write_buffer_size() > 100_000, "its questions wait at its own side"
+
+
+async def test_who_makes_us_answer_more_at_once_than_may_wait_is_ended(serve, eventually, monkeypatch):
+    monkeypatch.setattr(connection, "UNSENT", 100_000)
     served = await serve(Say=unary(echo))
     client = await served.raw()
     await eventually(lambda: served.rpc.connections)
@@ -98,11 +144,11 @@ async def test_a_sender_waits_for_a_handler_that_does_not_read(serve, eventually
     async with served.channel() as channel:
         call = channel.stream_stream("/t.T/Both")()
         sending = asyncio.create_task(pour(call))
-        await eventually(lambda: served.rpc.tasks and only_connection(served)._held > calls.UNREAD)
-        held = only_connection(served)._held
-        assert held <= 2 * (calls.UNREAD + frames.WINDOW)
+        await eventually(lambda: served.rpc.tasks and only_connection(served).calls.held > UNREAD)
+        held = only_connection(served).calls.held
+        assert held <= 2 * (UNREAD + frames.WINDOW)
         call.cancel()
-        await eventually(lambda: only_connection(served)._held == 0)
+        await eventually(lambda: only_connection(served).calls.held == 0)
         sending.cancel()
 
 
@@ -135,7 +181,7 @@ async def test_messages_of_nothing_that_nobody_reads_are_not_allowed_for_ever(se
 
 @pytest.mark.parametrize("method", [b"Say", b"Both"])
 async def test_halves_of_messages_on_many_streams_are_too_much_at_some_time(serve, monkeypatch, method):
-    monkeypatch.setattr(server, "HELD", 300_000)
+    monkeypatch.setattr(calls, "HELD", 300_000)
     served = await serve(Say=unary(echo), Both=bidirectional(silent), Plain=plain(lambda request, call: request))
     client = await served.raw()
     head = messages.framed(bytes(messages.LONGEST))[: messages.HEAD]
@@ -146,7 +192,7 @@ async def test_halves_of_messages_on_many_streams_are_too_much_at_some_time(serv
         for stream in streams:
             client.say(client.frame(frames.DATA, 0, stream, bytes(10_000)))
     assert await failure(client, streams[-1]) == Status.RESOURCE_EXHAUSTED
-    assert only_connection(served)._held <= 300_000
+    assert only_connection(served).calls.held <= 300_000
     client.say(client.call(21, b"Plain", b"x"))
     assert await client.hear(frames.DATA, 21) == messages.framed(b"x"), "what comes at once is taken"
 
@@ -166,15 +212,15 @@ async def test_only_what_is_kept_counts(serve, eventually):
     client = await served.raw()
     body = messages.framed(bytes(10_000))
     client.say(client.call(1, b"Down", ended=False), client.frame(frames.DATA, 0, 1, body[:5000]))
-    await eventually(lambda: served.rpc.connections and only_connection(served)._held >= 5000)
+    await eventually(lambda: served.rpc.connections and only_connection(served).calls.held >= 5000)
     client.say(client.frame(frames.DATA, frames.END_STREAM, 1, body[5000:]))
     client.say(client.call(3, b"Both", bytes(10_000), ended=False), client.frame(frames.DATA, 0, 3, body[:5000]))
     await client.hear(frames.HEADERS, 1)
     await client.hear(frames.DATA, 3)
-    await eventually(lambda: only_connection(served)._held == 5000)
+    await eventually(lambda: only_connection(served).calls.held == 5000)
     client.say(client.frame(frames.DATA, 0, 3, body[5000:]))
     await client.hear(frames.DATA, 3)
-    await eventually(lambda: only_connection(served)._held == 0)
+    await eventually(lambda: only_connection(served).calls.held == 0)
 
 
 async def test_one_connection_does_not_hold_up_another(serve, eventually):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import ClassVar, Final
 
 from meshloom_front.http2 import frames
+from meshloom_front.http2.allowance import RESET_COSTS, WINDOWS_COST, Allowance
 from meshloom_front.http2.events import DataCame, Event, RequestCame, StreamEnded
 from meshloom_front.http2.frames import Code, HTTP2Error, StreamError
 from meshloom_front.http2.headers import LONGEST_LIST, TABLE_OF_NOTHING, Requests, check, check_trailers
@@ -19,18 +20,10 @@ STREAMS: Final = 1_000
 """Requests that may be open at once."""
 LONGEST_BLOCK: Final = 32 * 1024
 """Bytes of a header block, in all its frames."""
+FIELD_TAKES: Final = 150
+"""Bytes that a field takes here beside its text, about."""
 CREDIT: Final = 1 << 20
 """Bytes of bodies that may be on the way here on all streams."""
-BURST: Final = 10_000
-"""Frames that carry no request, and may come at once."""
-PER_SECOND: Final = 1_000
-"""How many of them may come for long."""
-EARNS: Final = 32
-"""Bytes of a body sent for which one more may come: who reads answers with windows and pings."""
-RESET_COSTS: Final = 10
-"""How many of them a request counts for that is taken back, or broken so that we do (CVE-2023-44487, CVE-2025-8671)."""
-WINDOWS_COST: Final = 50
-"""Streams whose windows are changed together, for the cost of one."""
 REMEMBERED: Final = STREAMS
 """Streams ended here of which frames may still be on their way: all that were open may end at once."""
 
@@ -40,10 +33,11 @@ class ServerConnection:
 
     Args:
         clock: Seconds, monotone.
+        streams: Requests that may be open at once.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] = time.monotonic, streams: int = STREAMS) -> None:
+        self._most = streams
         self._buffer = b""
         self._greeted = self._settled = False
         self._requests = Requests()
@@ -53,10 +47,10 @@ class ServerConnection:
         self._credit = CREDIT
         self._ended_here: deque[int] = deque(maxlen=REMEMBERED)
         self._block: tuple[int, int, bytes] | None = None  # of HEADERS without END_HEADERS: stream, flags, so far
-        self._allowance, self._allowed_at = float(BURST), clock()
+        self._allowance = Allowance(clock)
         self._going = False
         self._events: list[Event] = []
-        ours = {frames.MAX_CONCURRENT_STREAMS: STREAMS, frames.MAX_HEADER_LIST_SIZE: LONGEST_LIST}
+        ours = {frames.MAX_CONCURRENT_STREAMS: streams, frames.MAX_HEADER_LIST_SIZE: LONGEST_LIST}
         self._out: list[bytes | memoryview] = [
             frames.settings(ours),
             frames.window_update(0, CREDIT - frames.WINDOW),
@@ -105,12 +99,12 @@ class ServerConnection:
             raise HTTP2Error(Code.PROTOCOL_ERROR, "the first frame is not SETTINGS")
         handler = self._HANDLERS.get(kind)
         if handler is None:  # section 4.1: others are ignored
-            self._spend(1)
+            self._allowance.spend(1)
             return
         try:
             handler(self, flags, stream, payload)
         except StreamError as error:
-            self._spend(RESET_COSTS)
+            self._allowance.spend(RESET_COSTS)
             self._end(stream, error.code)
             self._events.append(StreamEnded(stream))
 
@@ -129,7 +123,7 @@ class ServerConnection:
         """Section 6.10."""
         if self._block is None:
             raise HTTP2Error(Code.PROTOCOL_ERROR, "there is no header block to continue")
-        self._spend(1)
+        self._allowance.spend(1)
         _, first, before = self._block
         self._header_block(stream, first | flags & frames.END_HEADERS, before + payload)
 
@@ -146,13 +140,14 @@ class ServerConnection:
             self._trailers(stream, ended, fields)
             return
         self._newest = stream
-        if self._going or len(self._streams) >= STREAMS:
-            self._spend(RESET_COSTS)
+        if self._going or len(self._streams) >= self._most:
+            self._allowance.spend(RESET_COSTS)
             self._end(stream, Code.REFUSED_STREAM)
             return
         self._accepted = stream
         self._streams[stream] = Stream(stream, self._sending.first_window, frames.WINDOW, ended=ended)
-        self._events.append(RequestCame(stream, check(fields), ended))
+        size = len(block) + FIELD_TAKES * len(fields)
+        self._events.append(RequestCame(stream, check(fields), ended, size))
 
     def _trailers(self, number: int, ended: bool, fields: list[tuple[bytes, bytes]]) -> None:
         """After a body; gRPC's clients send none."""
@@ -178,7 +173,7 @@ class ServerConnection:
             self._out.append(frames.window_update(0, CREDIT - self._credit))
             self._credit = CREDIT
         if not data and not ended:
-            self._spend(1)
+            self._allowance.spend(1)
         stream = self._open(number)
         if stream is None:
             return
@@ -192,7 +187,7 @@ class ServerConnection:
 
     def _priority(self, _flags: int, stream: int, payload: bytes) -> None:
         """Section 6.3: of no consequence any more."""
-        self._spend(1)
+        self._allowance.spend(1)
         if not stream:
             raise HTTP2Error(Code.PROTOCOL_ERROR, "the priority of no stream")
         if len(payload) != 5:
@@ -203,14 +198,14 @@ class ServerConnection:
         self._check_used(number)
         frames.check_length(payload, 4)
         stream = self._streams.pop(number, None)
-        self._spend(RESET_COSTS if stream is not None else 1)
+        self._allowance.spend(RESET_COSTS if stream is not None else 1)
         if stream is not None:
             self._sending.forget(stream)
             self._events.append(StreamEnded(number))
 
     def _settings(self, flags: int, stream: int, payload: bytes) -> None:
         """Section 6.5."""
-        self._spend(1)
+        self._allowance.spend(1)
         if stream:
             raise HTTP2Error(Code.PROTOCOL_ERROR, "settings of a stream")
         if len(payload) % 6 or (flags & frames.ACK and payload):
@@ -226,7 +221,7 @@ class ServerConnection:
             if name == frames.INITIAL_WINDOW_SIZE:
                 if value > frames.MOST:
                     raise HTTP2Error(Code.FLOW_CONTROL_ERROR, "the initial window is too large")
-                self._spend(1 + len(self._streams) // WINDOWS_COST)  # one frame may change them often
+                self._allowance.spend(1 + len(self._streams) // WINDOWS_COST)  # one frame may change them often
                 self._sending.set_first_window(value, self._streams.values())
             if name == frames.MAX_FRAME_SIZE:
                 if not frames.LONGEST <= value < 1 << 24:
@@ -239,7 +234,7 @@ class ServerConnection:
 
     def _ping(self, flags: int, stream: int, payload: bytes) -> None:
         """Section 6.7."""
-        self._spend(1)
+        self._allowance.spend(1)
         if stream:
             raise HTTP2Error(Code.PROTOCOL_ERROR, "a ping of a stream")
         frames.check_length(payload, 8)
@@ -248,13 +243,13 @@ class ServerConnection:
 
     def _goaway(self, _flags: int, stream: int, _payload: bytes) -> None:
         """Section 6.8: the client opens no more streams, and closes when those that are open have ended."""
-        self._spend(1)
+        self._allowance.spend(1)
         if stream:
             raise HTTP2Error(Code.PROTOCOL_ERROR, "a stream goes away")
 
     def _window_update(self, _flags: int, number: int, payload: bytes) -> None:
         """Section 6.9."""
-        self._spend(1)
+        self._allowance.spend(1)
         frames.check_length(payload, 4)
         increment = int.from_bytes(payload, "big") & frames.MOST
         if not number:
@@ -277,22 +272,12 @@ class ServerConnection:
         stream = self._streams.get(number)
         if stream is None:
             if number in self._ended_here:
-                self._spend(1)
+                self._allowance.spend(1)
                 return None
             raise HTTP2Error(Code.STREAM_CLOSED, "a frame of a stream that is closed")
         if stream.ended:
             raise StreamError(Code.STREAM_CLOSED, "a frame of a stream on which all was said")
         return stream
-
-    def _spend(self, cost: int) -> None:
-        """Such a frame is allowed, if there are not too many of them."""
-        self._allowance -= cost
-        if self._allowance < 0:
-            now = self._clock()
-            self._allowance = min(BURST, self._allowance + (now - self._allowed_at) * PER_SECOND)
-            self._allowed_at = now
-            if self._allowance < 0:
-                raise HTTP2Error(Code.ENHANCE_YOUR_CALM, "too many frames without a request")
 
     # What goes out.
 
@@ -305,7 +290,7 @@ class ServerConnection:
         window = self._sending.window
         done = self._sending.take(out) if bodies else []
         if sent := window - self._sending.window:
-            self._allowance = min(BURST, self._allowance + sent / EARNS)
+            self._allowance.earn(sent)
         for stream in done:
             if stream.last is not None:
                 self._finished(stream, out)
@@ -356,6 +341,16 @@ class ServerConnection:
     def ping(self) -> None:
         """Ask for a sign of life."""
         self._out.append(frames.head(frames.PING, 0, 0, 8) + bytes(8))
+
+    def allow_streams(self, streams: int) -> None:
+        """Let the other side have so many requests open at once."""
+        self._most = streams
+        self._out.append(frames.settings({frames.MAX_CONCURRENT_STREAMS: streams}))
+
+    @property
+    def held(self) -> int:
+        """Bytes of answers that wait for a window, and of frames and header blocks that have not come in whole."""
+        return self._sending.queued + len(self._buffer) + (len(self._block[2]) if self._block is not None else 0)
 
     def go_away(self) -> None:
         """Take no more requests: the other side has to make them elsewhere."""

@@ -5,11 +5,12 @@ import attrs
 
 @attrs.define
 class RequestCame:
-    """A new stream, with the fields of its request; *ended* where no body follows."""
+    """A new stream, with the fields of its request; *ended* where no body follows; *size* in bytes that they take."""
 
     stream: int
     fields: dict[bytes, bytes]
     ended: bool
+    size: int = attrs.field(default=0, eq=False)
 
 
 @attrs.define

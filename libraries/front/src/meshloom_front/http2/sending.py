@@ -38,6 +38,7 @@ class Stream:
         owed: Bytes of those it has sent that were consumed, and not yet allowed again.
         ended: Whether the other side has said all.
         waiting: Bytes to be sent.
+        kept: Bytes in memory for them: those sent already stay until all are.
         last: A header block to be sent after them; it ends the stream.
     """
 
@@ -47,6 +48,7 @@ class Stream:
     owed: int = 0
     ended: bool = False
     waiting: memoryview = _NOTHING
+    kept: int = 0
     last: bytes | None = None
 
 
@@ -59,23 +61,27 @@ class Sending:
         longest: Bytes of a frame's payload that the other side takes.
         before_fields: What each header block begins with. Where the other side remembers less than everyone does at
             first, it is to be told that this is understood; each block may do so (RFC 7541 section 4.2).
+        queued: Bytes in memory for all that waits.
     """
 
     def __init__(self) -> None:
         self.window = self.first_window = WINDOW
         self.longest = LONGEST
         self.before_fields = b""
+        self.queued = 0
         self._ready: dict[int, Stream] = {}
 
     def add(self, stream: Stream, data: bytes) -> None:
         """Send that, after what waits already."""
         stream.waiting = memoryview(bytes(stream.waiting) + data) if stream.waiting else memoryview(data)
+        self._keeps(stream, len(stream.waiting))
         if stream.window > 0:
             self._ready[stream.number] = stream
 
     def forget(self, stream: Stream) -> None:
         """Nothing more is to be sent on it."""
         stream.waiting, stream.last = _NOTHING, None
+        self._keeps(stream, 0)
         self._ready.pop(stream.number, None)
 
     def take(self, out: list[bytes | memoryview]) -> list[Stream]:
@@ -94,12 +100,17 @@ class Sending:
             room -= size
             if not stream.waiting:
                 stream.waiting = _NOTHING  # an empty view would keep the whole message
+                self._keeps(stream, 0)
                 done.append(stream)
                 if stream.last is not None:
                     out.append(self.fields(stream.number, END_STREAM, stream.last))
             elif stream.window > 0:
                 ready[stream.number] = stream
         return done
+
+    def _keeps(self, stream: Stream, size: int) -> None:
+        self.queued += size - stream.kept
+        stream.kept = size
 
     def fields(self, number: int, flags: int, block: bytes) -> bytes:
         """The frame of a header block."""

@@ -22,6 +22,7 @@ class Carrier(Protocol):
     address: str
     http2: ServerConnection
     liveness: Liveness
+    is_known: bool
 
     def flush(self) -> None:
         """Send what is to be sent."""
@@ -29,8 +30,20 @@ class Carrier(Protocol):
     def keep(self, call: "Call") -> None:
         """Count what is kept of a call's messages."""
 
+    def count(self, call: "Call") -> None:
+        """Count what a service keeps for a call."""
+
+    def accept(self, call: "Call") -> None:
+        """Let a stream stay, since its service answers it."""
+
+    def drop(self, call: "Call") -> None:
+        """End a call at once, with all that waits for the network."""
+
     def prove(self) -> None:
         """Whoever calls is known: the connection does not give way to strangers."""
+
+    def spend(self, seconds: float) -> None:
+        """Count CPU time that a call has cost."""
 
 
 class Call:
@@ -47,7 +60,8 @@ class Call:
         self.begun = False
         self.task: asyncio.Task[None] | None = None
         self.since = 0.0
-        self.held = 0
+        self.held = self.weight = self.kept = self.counted = 0
+        self.accepted = False
         self._all_came = False
         self._unpaid = 0
         self._news: asyncio.Future[None] | None = None
@@ -57,8 +71,17 @@ class Call:
         """What the caller sent along under that name, in lower case; empty where it sent nothing."""
         return self._fields.get(name.encode(), b"").decode(errors="replace")
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the caller, or another one by the same connection, has shown who it is."""
+        return self._carrier.is_known
+
     def prove(self) -> None:
-        """The caller has shown who it is, by a sealed message of a registered peer or a valid token."""
+        """Tells that the caller has shown who it is, by a sealed message of a registered peer or a valid token.
+
+        Its connection then stays when others have to give way, may cost more CPU time, and counts in the larger pool of
+        memory. A caller that never does so is disconnected after a minute, unless it has a stream that was begun.
+        """
         self._carrier.prove()
 
     @property
@@ -70,16 +93,38 @@ class Call:
         """Return whether the other side of the connection answers a PING within so many seconds."""
         return await self._carrier.liveness.ask(within)
 
+    def holds(self, size: int) -> None:
+        """Tells how many bytes a service keeps for this caller now, beside what was written: messages that wait.
+
+        They count in the budget of all connections (:mod:`meshloom_front.budget`); 0 when nothing waits any more. The
+        connections that hold the most end when there is too much, perhaps this one. When the call ends, they count no
+        longer by themselves.
+        """
+        if size != self.kept:
+            self.kept = size
+            self._carrier.count(self)
+
+    def reset(self) -> None:
+        """Ends the call at once: what the network has not taken is dropped, and the caller is told with RST_STREAM.
+
+        For a stream whose caller does not read and that another one has replaced. Nothing can be written afterwards,
+        and whoever waits in :meth:`write` or :meth:`written` goes on. The handler itself is left to end.
+        """
+        self._carrier.drop(self)
+        _wake(self._sent)
+
     def begin(self, *metadata: tuple[str, str]) -> None:
-        """Begin the answer, with metadata, before there is a message."""
-        self.begun = True
-        self._carrier.http2.send_headers(self.number, messages.answer(metadata) if metadata else messages.ANSWER)
+        """Begins the answer, with metadata, before there is a message.
+
+        A stream that has been begun may stay though nobody knows its caller; one that has not ends after half a minute.
+        """
+        self._begin(messages.answer(metadata) if metadata else messages.ANSWER)
         self._carrier.flush()
 
     async def write(self, message: bytes) -> None:
         """Send a message of the answer; returns when the network has taken it.
 
-        One writer at a time. Where it is cancelled, the message is on its way all the same.
+        One writer at a time. Where it is cancelled, the message is on its way all the same; :meth:`reset` drops it.
         """
         while not self.offer(message):
             await self.written()
@@ -91,8 +136,7 @@ class Call:
         if http2.waits(self.number):
             return False
         if not self.begun:
-            self.begun = True
-            http2.send_headers(self.number, messages.ANSWER)
+            self._begin(messages.ANSWER)
         http2.send_data(self.number, messages.framed(message))
         self._carrier.flush()
         return True
@@ -134,6 +178,11 @@ class Call:
     def all_sent(self) -> None:
         """The network has taken what was written."""
         _wake(self._sent)
+
+    def _begin(self, block: bytes) -> None:
+        self.begun = True
+        self._carrier.http2.send_headers(self.number, block)
+        self._carrier.accept(self)
 
     def _pay(self) -> None:
         """Allow the caller to send as much again, unless too much is unread."""

@@ -1,0 +1,62 @@
+"""What callers cost in CPU time: measured where this process works for them, estimated for what cannot be seen."""
+
+import time
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Final, Protocol
+
+EVENT: Final = 40e-6
+"""Seconds of CPU, about, that the event loop and the kernel take for bytes that come, beside what is measured."""
+BYTE: Final = 1e-9
+"""Seconds of CPU for each byte of them."""
+
+ACCEPTING: Final = 100e-6
+"""Seconds of CPU, about, that a new connection costs."""
+HANDSHAKE: Final = 1.5e-3
+"""Seconds of CPU, about, that a handshake of TLS costs."""
+
+
+class Payer(Protocol):
+    """Whoever causes work."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the work is free."""
+
+    def spend(self, seconds: float) -> None:
+        """Count CPU time that it has cost."""
+
+
+class Steps:
+    """Awaits a coroutine and tells after each of its steps how long this has kept the processor busy.
+
+    Args:
+        begin: Makes the coroutine.
+        payer: Is told, as long as its work is not free.
+    """
+
+    def __init__(self, begin: Callable[[], Coroutine[Any, Any, None]], payer: Payer) -> None:
+        self._begin, self._payer = begin, payer
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        """Returns when the coroutine does."""
+        steps, payer = self._begin(), self._payer
+        thrown: BaseException | None = None
+        while True:
+            start = 0.0 if payer.is_known else time.thread_time()
+            try:
+                waits_for = steps.send(None) if thrown is None else steps.throw(thrown)
+            except StopIteration:
+                return
+            finally:
+                if start:
+                    payer.spend(time.thread_time() - start)
+            thrown = None
+            try:
+                yield waits_for
+            except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle
+                thrown = error
+
+
+def cost_of_reading(size: int) -> float:
+    """Returns the seconds of CPU that so many bytes have cost before anybody looked at them."""
+    return EVENT + size * BYTE

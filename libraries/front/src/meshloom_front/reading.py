@@ -1,0 +1,47 @@
+"""Whether bytes of a connection are read: several reasons may hold them up at once, and each ends by itself.
+
+What is not read waits at the other side, in the end: nothing is lost, and nothing is kept here.
+"""
+
+import asyncio
+from typing import Final
+
+
+class Reading:
+    """Reading from one connection."""
+
+    UNSENT: Final = 1
+    """Too much is to be sent to the other side already."""
+    COST: Final = 2
+    """The other side has used up what it may cost."""
+    UNREAD: Final = 4
+    """Whoever is to take what came does not."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._held = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def hold(self, reason: int) -> None:
+        """Read nothing until this reason is released."""
+        if not self._held and not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._held |= reason
+
+    def release(self, reason: int) -> None:
+        """Read again, unless there is another reason not to."""
+        held, self._held = self._held, self._held & ~reason
+        if held and not self._held and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def hold_for(self, seconds: float) -> None:
+        """Read nothing for some seconds."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.hold(self.COST)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.release, self.COST)
+
+    def close(self) -> None:
+        """The connection is gone."""
+        if self._timer is not None:
+            self._timer.cancel()

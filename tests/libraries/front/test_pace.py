@@ -1,0 +1,60 @@
+"""Allowances of CPU time."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshloom_front.pace import Pace, Paces
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@given(st.lists(st.floats(0.0001, 0.05), min_size=1, max_size=200), st.floats(0.01, 1))
+def test_whoever_rests_as_told_takes_its_share_and_no_more(costs, share):
+    clock = Clock()
+    pace, spent = Pace(share, 0.1, clock), 0.0
+    for cost in costs:
+        clock.now += pace.spend(cost)
+        spent += cost
+        assert spent <= 0.1 + cost + share * clock.now + 1e-9
+
+
+def test_a_burst_needs_no_rest_and_fills_up_again():
+    clock = Clock()
+    pace = Pace(0.05, 0.1, clock)
+    assert pace.spend(0.1) == 0
+    assert pace.spend(0.01) == pytest.approx(0.2)
+    clock.now += 1000
+    assert pace.spend(0.1) == 0
+    assert pace.spend(0.1) == pytest.approx(2)
+
+
+def test_no_rest_is_longer_than_the_longest():
+    pace = Pace(0.05, 0.1, Clock(), longest=5)
+    assert pace.spend(1000) == pytest.approx(5)
+
+
+def test_what_is_given_back_is_there_again():
+    pace = Pace(0.05, 0.1, Clock())
+    pace.spend(0.1)
+    pace.give_back(0.05)
+    assert pace.spend(0.05) == 0
+
+
+def test_each_network_has_an_allowance_and_few_are_remembered():
+    clock = Clock()
+    paces = Paces(0.05, 1.0, clock, most=10)
+    while not paces.take("a", 0.1):
+        pass
+    assert paces.take("b", 0.1) == 0
+    assert paces.take("a", 0.1) > 0
+    paces.give_back("a", 1.0)
+    assert paces.take("a", 0.1) == 0
+    for number in range(100):
+        paces.take(number, 0.1)
+    assert len(paces) == 10
