@@ -193,7 +193,9 @@ def test_memory_is_what_a_new_start_reads(tmp_path_factory, begin_account, histo
                 await one(account, step)
                 now = account.state
                 fresh = without_cache(now)
-                assert (now.taken.ips, now.taken.ipv6s, now.taken.labels) == (fresh.ips, fresh.ipv6s, fresh.labels)
+                taken = now.taken
+                assert (taken.ips, taken.ipv6s, taken.labels) == (fresh.ips, fresh.ipv6s, fresh.labels)
+                assert taken.extras == fresh.extras
                 assert len(fresh.ips) == len(fresh.labels) == len(now.peers)
                 assert now.all_group.peers == now.peers.keys()
             async with Accounts.open(store) as again:

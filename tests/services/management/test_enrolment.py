@@ -6,9 +6,18 @@ import pytest
 
 from meshloom.model.peer import PeerFlags
 from meshloom.testing import samples
-from meshloom_management.errors import NotFound, PermissionDenied, PreconditionFailed, RuleError
-from meshloom_management.operations import enrolment
+from meshloom_front.rpc.status import Status
+from meshloom_management.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    PreconditionFailed,
+    RuleError,
+)
+from meshloom_management.operations import enrolment, peers
 from meshloom_management.operations.labels import label_of
+from meshloom_management.rpc.statuses import status_of
 
 pytestmark = pytest.mark.anyio
 
@@ -122,13 +131,78 @@ async def test_a_machine_whose_name_has_no_letter_is_refused(account):
 
 
 async def test_extra_labels_need_a_key_that_allows_them(account):
-    with pytest.raises(PermissionDenied, match="labels"):
+    """A client that was denied would forget its login: the refusal is another one."""
+    with pytest.raises(PreconditionFailed, match="doesn't allow extra DNS labels"):
         await account.enrol("one", labels=("web",))
+    assert status_of(PreconditionFailed())[0] is Status.FAILED_PRECONDITION
     text = await account.make_key(name="k", allow_extra_dns_labels=True)
-    made = await account.enrol("two", key=text, labels=("Web",))
-    assert made.extra_dns_labels == ("web",)
-    with pytest.raises(RuleError, match="invalid DNS label"):
-        await account.enrol("three", key=text, labels=("not a label",))
+    made = await account.enrol("two", key=text, labels=("Web", "*.Sub", "a.b", "_svc.web", "web"))
+    assert made.extra_dns_labels == ("web", "*.sub", "a.b", "_svc.web")
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "not a label",
+        "*",
+        "*.",
+        "a.*.b",
+        "**.a",
+        ".a",
+        "a.",
+        "a..b",
+        "-a",
+        "a-",
+        "ä",
+        "a\n",
+        "",
+        "a" * 64,
+        "x." * 95 + "y",
+    ],
+)
+async def test_what_is_not_a_name_is_not_a_label(account, label):
+    text = await account.make_key(name="k", allow_extra_dns_labels=True)
+    with pytest.raises(InvalidArgument, match="invalid DNS label"):
+        await account.enrol("one", key=text, labels=(label,))
+
+
+async def test_an_extra_label_that_is_another_machines_name_is_refused(account):
+    await account.enrol("laptop")
+    text = await account.make_key(name="k", allow_extra_dns_labels=True)
+    with pytest.raises(AlreadyExists, match="'laptop' is the name of another machine"):
+        await account.enrol("thief", key=text, labels=("web", "LAPTOP"))
+    assert len(account.state.peers) == 1
+
+
+async def test_several_machines_may_have_the_same_extra_label(account):
+    text = await account.make_key(name="k", allow_extra_dns_labels=True)
+    made = [await account.enrol(name, key=text, labels=("web",)) for name in ("one", "two")]
+    assert {peer.extra_dns_labels for peer in made} == {("web",)}
+
+
+@pytest.mark.parametrize("ephemeral", [False, True])
+async def test_no_later_machine_is_named_as_an_extra_label(account, ephemeral):
+    """Neither by the plain name nor by one with the end of its address."""
+    text = await account.make_key(name="k", allow_extra_dns_labels=True)
+    marked = tuple(f"web-{ip.packed[2]}-{ip.packed[3]}" for ip in account.state.account.settings.network_range)
+    await account.change(
+        lambda draft: draft.put(samples.peer("thief", account_id=account.id, extra_dns_labels=("web", *marked)))
+    )
+    late = await account.enrol("web", key=await account.make_key(name="e", ephemeral=ephemeral) if ephemeral else text)
+    assert late.dns_label == f"web-{str(late.ip).replace('.', '-')}"
+
+
+async def test_a_machine_may_be_renamed_to_its_own_extra_label_and_to_nobody_elses(account):
+    text = await account.make_key(name="k", allow_extra_dns_labels=True)
+    one = await account.enrol("one", key=text, labels=("web",))
+    two = await account.enrol("two")
+    wish = peers.PeerWish(
+        name="web", ssh_enabled=False, login_expiration_enabled=False, inactivity_expiration_enabled=False
+    )
+    renamed = await account.change(lambda draft: peers.update(draft, one.id, wish))
+    other = await account.change(lambda draft: peers.update(draft, two.id, wish))
+    assert renamed.dns_label == "web"
+    assert other.dns_label != "web"
 
 
 async def test_a_range_that_is_used_up_says_so_and_keeps_the_key(account):

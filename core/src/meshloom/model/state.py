@@ -1,5 +1,6 @@
 """Everything of one account at one moment: what network maps are computed from."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import cached_property
@@ -21,38 +22,56 @@ ENTITIES: tuple[type, ...] = (Account, User, PersonalAccessToken, Group, Policy,
 
 @attrs.frozen(eq=False)
 class Taken:
-    """What only one peer of an account may have: addresses, as numbers, and first labels of names."""
+    """What peers of an account have: addresses, as numbers, and first labels of names, which one peer may have only.
+
+    Attributes:
+        extras: Further labels, which several peers may have, with the number of those that do.
+    """
 
     ips: AbstractSet[int]
     ipv6s: AbstractSet[int]
     labels: AbstractSet[str]
+    extras: Mapping[str, int]
 
     @classmethod
     def by(cls, peers: Iterable[Peer]) -> Self:
         """What these peers have."""
-        held = [_held(peer) for peer in peers]
-        return cls(*(frozenset(column) - {None} for column in zip(*held, strict=True)) if held else (frozenset(),) * 3)
+        return cls(frozenset(), frozenset(), frozenset(), {}).replaced((None, peer) for peer in peers)
 
     def replaced(self, changes: Iterable[tuple[Peer | None, Peer | None]]) -> Self:
         """With each first peer's things given back, and each second one's taken."""
+        changes = list(changes)
         held = [(_held(old), _held(new)) for old, new in changes]
         held = [(old, new) for old, new in held if old != new]
-        if not held:
-            return self
-        columns = []
-        for place, column in enumerate((self.ips, self.ipv6s, self.labels)):
+        columns: list[AbstractSet[Any]] = [self.ips, self.ipv6s, self.labels]
+        for place, column in enumerate(list(columns) if held else ()):
             changed: set[Any] = set(column)
             changed.difference_update(old[place] for old, _ in held)
             changed.update(new[place] for _, new in held)
             changed.discard(None)
-            columns.append(changed)
-        return type(self)(*columns)
+            columns[place] = changed
+        ips, ipv6s, labels = columns
+        return type(self)(ips, ipv6s, labels, self._extras(changes))
+
+    def _extras(self, changes: Iterable[tuple[Peer | None, Peer | None]]) -> Mapping[str, int]:
+        changes = [(old, new) for old, new in changes if _extras_of(old) != _extras_of(new)]
+        if not changes:
+            return self.extras
+        extras = Counter(self.extras)
+        for old, new in changes:
+            extras.subtract(_extras_of(old))
+            extras.update(_extras_of(new))
+        return +extras
 
 
 def _held(peer: Peer | None) -> tuple[int | None, int | None, str | None]:
     if peer is None:
         return None, None, None
     return int(peer.ip), int(peer.ipv6) if peer.ipv6 else None, peer.dns_label
+
+
+def _extras_of(peer: Peer | None) -> frozenset[str]:
+    return frozenset() if peer is None else frozenset(peer.extra_dns_labels)
 
 
 @attrs.frozen(slots=False, eq=False)

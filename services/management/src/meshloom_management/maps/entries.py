@@ -70,7 +70,7 @@ def remote_entry(peer: Peer, domain: str, *, ipv6: bool) -> bytes:
 def record_entries(peer: Peer, domain: str, *, ipv6: bool) -> bytes:
     """Entries of ``CustomZone.Records``."""
     out = b""
-    for label in (peer.dns_label, *peer.extra_dns_labels):
+    for label in dict.fromkeys((peer.dns_label, *peer.extra_dns_labels)):  # a machine may be renamed to its extra label
         addresses = [(A, peer.ip), (AAAA, peer.ipv6)] if ipv6 and peer.ipv6 else [(A, peer.ip)]
         for type_, address in addresses:
             message = pb.SimpleRecord(

@@ -12,10 +12,10 @@ from meshloom.model.setup_key import SetupKey
 from meshloom.model.state import AccountState
 from meshloom_management.accounts import Accounts
 from meshloom_management.draft import Draft
-from meshloom_management.errors import InvalidArgument, NotFound, PermissionDenied
+from meshloom_management.errors import NotFound, PermissionDenied, PreconditionFailed
 from meshloom_management.operations import peers
 from meshloom_management.operations.addresses import free_ipv4, free_ipv6, wants_ipv6
-from meshloom_management.operations.labels import free_label, label_of
+from meshloom_management.operations.labels import extra_labels, free_label
 
 NO_KEY = str(uuid.UUID(int=0))
 """What a client sends in the place of a setup key when it logs in as a user."""
@@ -25,7 +25,11 @@ LOGIN_IS_NEWS = 60.0
 
 @attrs.frozen(kw_only=True)
 class Login:
-    """What a peer says of itself when it logs in."""
+    """What a peer says of itself when it logs in.
+
+    Attributes:
+        proves: Whether it proves that this is fresh; from then on it always must.
+    """
 
     key: PublicKey
     meta: PeerMeta
@@ -33,6 +37,7 @@ class Login:
     ssh_key: str = ""
     labels: tuple[str, ...] = ()
     connection_ip: str = ""
+    proves: bool = False
 
 
 async def login(accounts: Accounts, request: Login) -> tuple[AccountState, Peer]:
@@ -111,14 +116,17 @@ def enrol(draft: Draft, key: SetupKey, request: Login) -> Peer:
 
     Raises:
         NotFound: The key is not valid (any more).
-        InvalidArgument: It asks for labels that the key does not allow.
+        PreconditionFailed: It asks for labels, which the key does not allow.
+        InvalidArgument: A label is not a DNS name.
+        AlreadyExists: A label is the name of another machine.
     """
     current = draft.state.setup_keys.get(key.id)
     if current is None or not current.is_valid(draft.now):
         raise NotFound("couldn't add peer: setup key is invalid")
     if request.labels and not current.allow_extra_dns_labels:
-        raise PermissionDenied("couldn't add peer: setup key doesn't allow extra DNS labels")
+        raise PreconditionFailed("couldn't add peer: setup key doesn't allow extra DNS labels")
     state = draft.state
+    extras = extra_labels(state, request.labels)
     settings = state.account.settings
     id = PeerID(draft.new_id())
     joined = [state.all_group, *(state.groups[group] for group in current.auto_groups if group in state.groups)]
@@ -128,9 +136,7 @@ def enrol(draft: Draft, key: SetupKey, request: Login) -> Peer:
     if wants_ipv6(state, {group.id for group in joined}, meta.capabilities, meta.flags.disable_ipv6):
         ipv6 = free_ipv6(settings, state.taken.ipv6s, draft.entropy)
     name = meta.hostname or "peer"
-    label = free_label(state, name, ip)
-    if current.ephemeral and label == label_of(name):
-        label = f"{label}-{ip.packed[2]}-{ip.packed[3]}"  # names of machines that come and go are not to be taken over
+    label = free_label(state, name, ip, marked=current.ephemeral)  # those that come and go must not be taken over
     peer = Peer(
         id=id,
         account_id=state.account.id,
@@ -147,7 +153,8 @@ def enrol(draft: Draft, key: SetupKey, request: Login) -> Peer:
         ssh_key=request.ssh_key,
         ephemeral=current.ephemeral,
         connection_ip=request.connection_ip,
-        extra_dns_labels=tuple(_label(label) for label in request.labels),
+        extra_dns_labels=extras,
+        proves=request.proves,
     )
     draft.put(peer)
     for group in joined:
@@ -156,15 +163,9 @@ def enrol(draft: Draft, key: SetupKey, request: Login) -> Peer:
     return peer
 
 
-def _label(text: str) -> str:
-    label = text.lower()
-    if label != label_of(label):
-        raise InvalidArgument(f"invalid DNS label {text!r}: letters, digits and - only")
-    return label
-
-
 def _is_news(peer: Peer, request: Login, now: datetime) -> bool:
     told = peer.meta != request.meta or (request.ssh_key and peer.ssh_key != request.ssh_key)
+    told = told or (request.proves and not peer.proves)
     return bool(told) or (now - peer.last_login).total_seconds() > LOGIN_IS_NEWS
 
 
@@ -178,6 +179,7 @@ def _note_login(draft: Draft, id: PeerID, request: Login) -> None:
         ssh_key=request.ssh_key or peer.ssh_key,
         last_login=draft.now,
         connection_ip=request.connection_ip or peer.connection_ip,
+        proves=request.proves or peer.proves,
     )
     draft.put(_with_ipv6(draft, changed))
 

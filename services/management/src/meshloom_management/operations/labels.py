@@ -1,14 +1,18 @@
 """The first labels of peers' names in the account's domain: what they are made of, and what keeps them apart."""
 
 import re
+from collections.abc import Iterable
 from ipaddress import IPv4Address
 
 from meshloom.model.ids import PeerID
 from meshloom.model.state import AccountState
-from meshloom_management.errors import InvalidArgument
+from meshloom_management.errors import AlreadyExists, InvalidArgument
 
 _LONGEST = 59
 """Of 63 (RFC 1035 section 2.3.4); the rest is for what keeps equal names apart."""
+_EXTRA = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
+_LONGEST_EXTRA = 190
+"""So that the account's domain fits behind it (RFC 1035 section 2.3.4: 255 in all)."""
 
 
 def label_of(name: str) -> str:
@@ -25,22 +29,51 @@ def label_of(name: str) -> str:
     return label
 
 
-def free_label(state: AccountState, name: str, ip: IPv4Address, besides: PeerID | None = None) -> str:
+def free_label(
+    state: AccountState, name: str, ip: IPv4Address, besides: PeerID | None = None, *, marked: bool = False
+) -> str:
     """The name's label, with the end of the address after it where another peer than ``besides`` has it.
+
+    Neither is it an extra label of another peer. Where it is to be *marked*, the end of the address is always there.
 
     Raises:
         InvalidArgument: No character of the name can be in a label.
     """
     known = state.peers.get(besides) if besides is not None else None
-    taken = state.taken.labels - {known.dns_label} if known is not None else state.taken.labels
+    own = set() if known is None else {known.dns_label}
+    own_extras = set() if known is None else set(known.extra_dns_labels)
+    taken = state.taken
+
+    def is_free(label: str) -> bool:
+        others = taken.extras.get(label, 0) - (label in own_extras)
+        return others == 0 and (label in own or label not in taken.labels)
+
     label = label_of(name)
-    if label not in taken:
+    if not marked and is_free(label):
         return label
     *_, third, fourth = ip.packed
     for candidate in (f"{label}-{third}-{fourth}", f"{label[:45]}-{'-'.join(map(str, ip.packed))}"):
-        if candidate not in taken:
+        if is_free(candidate):
             return candidate
     number = 1
-    while f"{label[:45]}-{number}" in taken:
+    while not is_free(f"{label[:45]}-{number}"):
         number += 1
     return f"{label[:45]}-{number}"
+
+
+def extra_labels(state: AccountState, asked: Iterable[str]) -> tuple[str, ...]:
+    """Further labels of a new peer, in lower case: names below the account's domain, also ``*.name``.
+
+    Several peers may have the same, and a resolver then tells of all of them.
+
+    Raises:
+        InvalidArgument: One is not a DNS name.
+        AlreadyExists: One is another machine's name.
+    """
+    labels = tuple(dict.fromkeys(label.lower() for label in asked))
+    for label in labels:
+        if not _EXTRA.fullmatch(label) or len(label) > _LONGEST_EXTRA:
+            raise InvalidArgument(f"invalid DNS label {label!r}: write a name like web, a.web or *.web")
+        if label in state.taken.labels:
+            raise AlreadyExists(f"the extra DNS label {label!r} is the name of another machine: choose another label")
+    return labels
