@@ -69,6 +69,16 @@ async def test_the_first_message_is_the_whole_map(account, updates):
     assert first.Version == 0
 
 
+async def test_extra_labels_are_served_wildcards_too(account, updates):
+    one = await account.enrol("one")
+    text = await account.make_key(name="k", allow_extra_dns_labels=True)
+    web = await account.enrol("web", key=text, labels=("shop", "*.shop"))
+    async with updates.connected(account.id, one.id) as stream:
+        (zone,) = taken(stream).NetworkMap.DNSConfig.CustomZones
+    names = {record.Name for record in zone.Records if record.RData == str(web.ip)}
+    assert names == {"web.default.example", "shop.default.example", "*.shop.default.example"}
+
+
 async def test_only_those_are_told_whose_map_differs(account, updates):
     a, b, c = [await account.enrol(name) for name in "abc"]
     async with (

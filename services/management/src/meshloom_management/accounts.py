@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -115,6 +115,10 @@ class Accounts:
         """The peer with that public key."""
         found = self._peers.get(key)
         return None if found is None else (self._states[found[0]], self._states[found[0]].peers[found[1]])
+
+    def peer_keys(self) -> Collection[PublicKey]:
+        """The public keys of all peers of all accounts."""
+        return self._peers.keys()
 
     def find_setup_key(self, text: str) -> tuple[AccountState, SetupKey] | None:
         """The setup key with that text, in any case; found by its hash, so that time tells nothing of others."""

@@ -9,7 +9,7 @@ from meshloom_management.api.application import application
 from meshloom_management.api.config import ApiConfig
 from meshloom_management.api.failures import Failures
 from meshloom_management.presence import Presence
-from meshloom_management.rpc import ManagementService
+from meshloom_management.rpc import ManagementService, Refusals, SeenNonces
 from meshloom_management.updates import Updates
 
 
@@ -22,8 +22,10 @@ class ManagementContainer(containers.DeclarativeContainer):
     key: providers.Provider[PrivateKey] = providers.Dependency()
     dns_domain: providers.Provider[str] = providers.Dependency()
     failures: providers.Provider[Failures] = providers.Dependency()
+    seen: providers.Provider[SeenNonces] = providers.Dependency()
+    refusals: providers.Provider[Refusals] = providers.Dependency()
 
     presence = providers.Singleton(Presence, accounts)
     updates = providers.Singleton(Updates, accounts, addresses, dns_domain)
-    service = providers.Singleton(ManagementService, key, accounts, updates, presence)
+    service = providers.Singleton(ManagementService, key, accounts, updates, presence, seen=seen, refusals=refusals)
     api = providers.Singleton(application, accounts, api_config, failures=failures)

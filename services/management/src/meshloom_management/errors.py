@@ -7,6 +7,7 @@
     ├── NotFound              it names something that there is not
     ├── AlreadyExists         it would make a second one
     ├── PreconditionFailed    the state of things does not allow it
+    ├── NotFresh              a message of an agent may have been recorded
     ├── PermissionDenied      who asks may not
     └── Unauthenticated       who asks is not known
 """
@@ -32,6 +33,10 @@ class AlreadyExists(RuleError):
 
 class PreconditionFailed(RuleError):
     """The state of things does not allow it."""
+
+
+class NotFresh(RuleError):
+    """A message of an agent came already, or does not prove that it was made just now."""
 
 
 class PermissionDenied(RuleError):

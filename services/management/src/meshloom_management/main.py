@@ -30,6 +30,7 @@ from meshloom_management.container import ManagementContainer
 from meshloom_management.operations.setup import HEADER
 from meshloom_management.operations.setup_secret import SetupSecret, kept_secret
 from meshloom_management.relay_watch import RelayWatch
+from meshloom_management.rpc import Refusals, seen_nonces
 from meshloom_management.server_key import prepare_data_dir, server_key
 from meshloom_management.updates import Updates
 
@@ -63,7 +64,10 @@ async def management(
     prepare_data_dir(config.data_dir)
     new = NewAccounts(config.network_range, config.network_range_v6, config.default_policy)
     context = StoreContext(config.data_dir, ENTITIES)
-    async with setup.chosen["store"].open(context) as store, Accounts.open(store, new=new) as accounts:
+    async with AsyncExitStack() as leaving:
+        store = await leaving.enter_async_context(setup.chosen["store"].open(context))
+        accounts = await leaving.enter_async_context(Accounts.open(store, new=new))
+        key = server_key(config.data_dir)
         addresses = service_addresses(config, has_relay=has_relay)
         is_open = config.setup_pat_enabled or setup_is_open(os.environ)
         secret = kept_secret(config.data_dir, needed=not is_open and not accounts.all())
@@ -72,7 +76,9 @@ async def management(
             addresses=addresses,
             api_config=ApiConfig(setup_secret=secret, url=config.url, dns_domain=config.dns_domain),
             failures=(failures := _failures(parts.registry)),
-            key=server_key(config.data_dir),
+            key=key,
+            seen=leaving.enter_context(seen_nonces(config.data_dir, key, accounts.peer_keys)),
+            refusals=(refusals := _refusals(parts.registry)),
             dns_domain=config.dns_domain,
         )
         updates = container.updates()
@@ -80,7 +86,7 @@ async def management(
         gauge.set_function(lambda: len(updates))
         parts.services.append(container.service().methods())
         parts.app = container.api()
-        parts.tasks += [updates.run, container.presence().run, failures.report]
+        parts.tasks += [updates.run, container.presence().run, failures.report, refusals.run]
         parts.stop.append(updates.stop)
         if (
             addresses.relay is not None
@@ -110,6 +116,11 @@ def _failures(registry: CollectorRegistry) -> Failures:
     counter = Counter("meshloom_api_failed_authentications", about, ["reason"], registry=registry)
     counts = {reason: counter.labels(reason.value) for reason in Reason}
     return Failures(count=lambda reason: counts[reason].inc())
+
+
+def _refusals(registry: CollectorRegistry) -> Refusals:
+    counter = Counter("meshloom_management_refused", "Calls of agents that were refused", ["reason"], registry=registry)
+    return Refusals(lambda reason: counter.labels(reason).inc())
 
 
 async def _watch_relays(

@@ -35,10 +35,15 @@ class Ended(Enum):
 
 
 class Stream:
-    """One connected peer. It holds no map: the newest is built when it can be sent."""
+    """One connected peer. It holds no map: the newest is built when it can be sent.
+
+    Attributes:
+        scope: What the peer is sent is sent within; cancelled where the peer must not be sent any more.
+    """
 
     def __init__(self, updates: "Updates", account: AccountID, peer: PeerID) -> None:
         self.account, self.peer = account, peer
+        self.scope = anyio.CancelScope()
         self._updates = updates
         self._news = anyio.Event()
         self._news.set()
@@ -56,9 +61,11 @@ class Stream:
         self._news.set()
 
     def end(self, why: Ended) -> None:
-        """No further map; the iteration stops."""
+        """No further map; the iteration stops, also where it waits for a peer that does not read."""
         if self.ended is None:
             self.ended = why
+        if why is not Ended.STOPPING:
+            self.scope.cancel()
         self._news.set()
 
     @property
@@ -71,8 +78,8 @@ class Stream:
         await self._news.wait()
         return self.ended is None
 
-    def take(self) -> bytes | None:
-        """The newest ``SyncResponse``, encoded; None where the peer has just that already."""
+    def take(self, more: bytes = b"") -> bytes | None:
+        """The newest ``SyncResponse``, encoded, and *more* fields of it; None where the peer has just that already."""
         if self.ended is not None:
             return None  # the news of it stays
         self._news = anyio.Event()
@@ -83,9 +90,10 @@ class Stream:
         seen = hash((built.digest, builder.state.account.settings.metrics_push_enabled))
         renew, self._config_due = self._config_due, False
         if seen == self._last:
-            return config_only(self._updates.config(builder.state, self.peer)) if renew else None
+            return config_only(self._updates.config(builder.state, self.peer), more) if renew else None
         first, self._last = self._last is None, seen
-        body = built.sync_response(builder.state.account.serial, self._updates.config(builder.state, self.peer))
+        config = self._updates.config(builder.state, self.peer)
+        body = built.sync_response(builder.state.account.serial, config, more)
         if not first:
             self._updates.spent(self.account, len(body))
         return body

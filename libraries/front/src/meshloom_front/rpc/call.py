@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 import attrs
 
 from meshloom_front.http2.connection import ServerConnection
+from meshloom_front.http2.frames import Code
 from meshloom_front.rpc import messages
 from meshloom_front.rpc.liveness import Liveness
 from meshloom_front.rpc.messages import Messages
@@ -146,6 +147,13 @@ class Call:
         while self._carrier.http2.waits(self.number):
             self._sent = asyncio.get_running_loop().create_future()
             await self._sent
+
+    def give_up(self) -> None:
+        """Drop what the network has not taken of the answer; where there is any, the stream ends with a reset."""
+        http2 = self._carrier.http2
+        if http2.waits(self.number):
+            http2.reset(self.number, Code.CANCEL)
+            self._carrier.flush()
 
     async def requests(self) -> AsyncIterator[bytes]:
         """Messages of the caller, to their end; for a handler of :attr:`Kind.BIDIRECTIONAL`."""

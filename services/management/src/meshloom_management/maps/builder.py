@@ -47,12 +47,12 @@ class BuiltMap:
         """All fields of the map but the serial."""
         return b"".join(piece for part in self.parts for piece in part.pieces())
 
-    def sync_response(self, serial: int, config: bytes) -> bytes:
-        """The whole ``SyncResponse``, encoded."""
+    def sync_response(self, serial: int, config: bytes, more: bytes = b"") -> bytes:
+        """The whole ``SyncResponse``, encoded, with *more* fields of it at the end."""
         numbered = number_field(1, serial)
         size = len(numbered) + sum(map(len, self.parts))
         head = field(1, config), field(2, self.settings), NETWORK_MAP, varint(size), numbered
-        return b"".join((*head, *(piece for part in self.parts for piece in part.pieces()), NO_EXPIRY))
+        return b"".join((*head, *(piece for part in self.parts for piece in part.pieces()), NO_EXPIRY, more))
 
 
 class MapBuilder:
@@ -166,9 +166,9 @@ def _user_hash(user: UserID) -> bytes:
     return hashlib.blake2b(user.encode(), digest_size=16).digest()
 
 
-def config_only(config: bytes) -> bytes:
-    """A ``SyncResponse`` that leaves the map as it is."""
-    return field(1, config)
+def config_only(config: bytes, more: bytes = b"") -> bytes:
+    """A ``SyncResponse`` that leaves the map as it is, with *more* fields of it at the end."""
+    return field(1, config) + more
 
 
 def netbird_config(addresses: ServiceAddresses, peer: PeerID, *, metrics: bool, now: datetime) -> bytes:

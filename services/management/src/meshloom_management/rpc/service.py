@@ -4,47 +4,61 @@ Handlers take and give bytes: a map is sealed as it was spliced, without a messa
 """
 
 import logging
-import secrets
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from functools import partial
 
-import anyio
-from google.protobuf.message import DecodeError, Message
-
-from meshloom.errors import ProtocolError
-from meshloom.model.keys import PrivateKey, PublicKey
-from meshloom.protocol.seal import OVERHEAD, Box
+from meshloom.model.ids import PeerID
+from meshloom.model.keys import PrivateKey
+from meshloom.model.state import AccountState
+from meshloom.netmap.change import Change
 from meshloom.rpc import management_pb2 as pb
 from meshloom_front.rpc.call import Call, Method, Methods, bidirectional, plain, server_streaming, service, unary
 from meshloom_front.rpc.status import CallFailed, Status
 from meshloom_management.accounts import Accounts
-from meshloom_management.errors import PermissionDenied
-from meshloom_management.maps.encoding import field, varint
+from meshloom_management.errors import InvalidArgument, PermissionDenied
+from meshloom_management.maps.encoding import field
 from meshloom_management.operations import enrolment
 from meshloom_management.presence import Presence
 from meshloom_management.rpc.convert import peer_meta, ssh_key
+from meshloom_management.rpc.jobs import Jobs
+from meshloom_management.rpc.refusals import Refusals
+from meshloom_management.rpc.requests import Answer, M, Request, Requests
+from meshloom_management.rpc.seen import SeenNonces
 from meshloom_management.rpc.statuses import status_of
+from meshloom_management.turns import Turns
 from meshloom_management.updates import Ended, Stream, Updates
 
 _log = logging.getLogger(__name__)
 
 SERVICE = "management.ManagementService"
-AT_ONCE = 32
-"""Maps that are built and handed to the network at once: no more are held, however many peers a change concerns."""
-SLOW_READER = 1.0
-"""Seconds after which a map that its peer does not take stops holding up the others."""
-
-M = TypeVar("M", bound=Message)
+CHALLENGE = 1001
+"""The number of the field that holds a challenge."""
 
 
 class ManagementService:
-    """What agents call."""
+    """What agents call.
 
-    def __init__(self, key: PrivateKey, accounts: Accounts, updates: Updates, presence: Presence) -> None:
-        self._key, self._accounts, self._updates, self._presence = key, accounts, updates, presence
-        self._sender = field(1, key.public.text.encode()) + varint(2 << 3 | 2)
+    Args:
+        key: The server's key.
+        seen: Remembers the messages of registered peers.
+        refusals: Counts what is refused.
+    """
+
+    def __init__(
+        self,
+        key: PrivateKey,
+        accounts: Accounts,
+        updates: Updates,
+        presence: Presence,
+        *,
+        seen: SeenNonces,
+        refusals: Refusals,
+    ) -> None:
+        self._accounts, self._updates, self._presence, self._refusals = accounts, updates, presence, refusals
+        self._requests = Requests(key, accounts, seen)
         self._server_key = pb.ServerKeyResponse(key=key.public.text, version=1).SerializeToString()
-        self._slots = anyio.Semaphore(AT_ONCE)
+        self._turns, self._jobs = Turns(), Jobs()
+        accounts.listen(self._changed)
 
     def methods(self) -> Methods:
         """For the gRPC server."""
@@ -53,17 +67,17 @@ class ManagementService:
             "isHealthy": plain(self.is_healthy),
             "GetDeviceAuthorizationFlow": plain(self.no_login_of_users),
             "GetPKCEAuthorizationFlow": plain(self.no_login_of_users),
-            "Login": unary(_guarded(self.login)),
-            "SyncMeta": unary(_guarded(self.sync_meta)),
-            "Logout": unary(_guarded(self.logout)),
+            "Login": unary(self._guarded(self.login)),
+            "SyncMeta": unary(self._guarded(self.sync_meta)),
+            "Logout": unary(self._guarded(self.logout)),
             "Sync": server_streaming(self.sync),
             "Job": bidirectional(self.job),
         }
         return service(SERVICE, methods)
 
     def get_server_key(self, _request: bytes, _call: Call) -> bytes:
-        """The key to seal messages for; asked before every other call, so it is encoded once."""
-        return self._server_key
+        """The key to seal messages for, and a challenge; asked before every other call, so the key is encoded once."""
+        return self._server_key + field(CHALLENGE, self._requests.challenge())
 
     def is_healthy(self, _request: bytes, _call: Call) -> bytes:
         """That we answer is the answer."""
@@ -71,36 +85,44 @@ class ManagementService:
 
     async def login(self, data: bytes, call: Call) -> bytes:
         """A known peer, or a new one with a setup key."""
-        key, box, request = self._open(data, pb.LoginRequest)
+        opened = self._open(data, pb.LoginRequest, "Login", call)
+        request = opened.message
         state, peer = await enrolment.login(
             self._accounts,
             enrolment.Login(
-                key=key,
+                key=opened.key,
                 meta=peer_meta(request.meta),
                 setup_key=request.setupKey,
                 ssh_key=ssh_key(request.peerKeys.sshPubKey),
                 labels=tuple(request.dnsLabels[:32]),
                 connection_ip=call.address,
+                proves=opened.proves,
             ),
         )
+        if opened.known is None:
+            self._requests.registered(opened.key)
+            call.prove()
         builder = self._updates.builder(state.account.id)
         response = pb.LoginResponse(
             netbirdConfig=pb.NetbirdConfig.FromString(self._updates.config(state, peer.id)),
             peerConfig=pb.PeerConfig.FromString(builder.peer_config(peer)),
         )
         response.sessionExpiresAt.SetInParent()
-        return self._sealed(box, response.SerializeToString())
+        return opened.answer.seal(response.SerializeToString() + opened.answer.proof)
 
-    async def sync_meta(self, data: bytes, _call: Call) -> bytes:
+    async def sync_meta(self, data: bytes, call: Call) -> bytes:
         """New facts of a peer."""
-        key, _, request = self._open(data, pb.SyncMetaRequest)
-        await enrolment.tell(self._accounts, key, peer_meta(request.meta))
+        opened = self._open(data, pb.SyncMetaRequest, "SyncMeta", call)
+        await enrolment.tell(self._accounts, opened.key, peer_meta(opened.message.meta))
         return b""
 
-    async def logout(self, data: bytes, _call: Call) -> bytes:
-        """The peer leaves the account."""
-        key, _, _ = self._open(data, pb.Empty)
-        await enrolment.log_out(self._accounts, key)
+    async def logout(self, data: bytes, call: Call) -> bytes:
+        """The peer leaves the account, if that is all that the message says."""
+        opened = self._open(data, pb.Empty, "Logout", call)
+        proof = opened.message.proof if opened.proves else None
+        if opened.plain != pb.Empty(proof=proof).SerializeToString():
+            raise InvalidArgument("the message says more than that the peer logs out")
+        await enrolment.log_out(self._accounts, opened.key)
         return b""
 
     def no_login_of_users(self, _data: bytes, _call: Call) -> bytes:
@@ -110,74 +132,73 @@ class ManagementService:
     async def sync(self, data: bytes, call: Call) -> None:
         """The first map, then every newer one while the peer is connected."""
         try:
-            key, box, request = self._open(data, pb.SyncRequest)
-            if request.HasField("meta"):
-                await enrolment.tell(self._accounts, key, peer_meta(request.meta))
-            known = self._accounts.find_peer(key)
+            opened = self._open(data, pb.SyncRequest, "Sync", call)
+            if opened.message.HasField("meta"):
+                await enrolment.tell(self._accounts, opened.key, peer_meta(opened.message.meta))
+            known = self._accounts.find_peer(opened.key)
             if known is None:
                 raise PermissionDenied("peer is not registered")
         except Exception as error:
-            raise _failure(error) from error
+            raise self._failure(error) from error
         state, peer = known
         async with (
             self._presence.of(state.account.id, peer.id, call.address),
             self._updates.connected(state.account.id, peer.id) as stream,
         ):
-            while await stream.wait():
-                await self._send_newest(stream, box, call)
+            with stream.scope:
+                while await stream.wait():
+                    await self._turns.send(peer.id, partial(_newest, stream, opened.answer), call)
+        if stream.ended is not Ended.STOPPING:
+            call.give_up()  # a map that it does not read is not kept for it
         if stream.ended is Ended.REMOVED:
-            raise _failure(PermissionDenied("peer is not registered"))
+            raise CallFailed(Status.PERMISSION_DENIED, "peer is not registered")
         if stream.ended is Ended.STOPPING:
             raise CallFailed(Status.UNAVAILABLE, "the server is stopping: connect again")
 
-    async def _send_newest(self, stream: Stream, box: Box, call: Call) -> None:
-        """Build, seal and send within one of the slots; a slow reader gives its slot up after a while."""
-        async with self._slots:
-            body = stream.take()
-            if body is None:
-                return
-            sealed = self._sealed(box, body)
-            del body
-            with anyio.move_on_after(SLOW_READER):
-                await call.write(sealed)
-        await call.written()
-
     async def job(self, call: Call) -> None:
         """A stream that agents keep open for work; none is given yet."""
-        async for data in call.requests():
-            try:
-                key, _, _ = self._open(data, pb.JobRequest)
-                if self._accounts.find_peer(key) is None:
-                    raise PermissionDenied("peer is not registered")
-            except Exception as error:
-                raise _failure(error) from error
 
-    def _open(self, data: bytes, kind: type[M]) -> tuple[PublicKey, Box, M]:
+        def sender(data: bytes) -> PeerID:
+            opened = self._open(data, pb.JobRequest, "Job", call)
+            return opened.sender.id
+
         try:
-            envelope = pb.EncryptedMessage.FromString(data)
-            key = PublicKey.parse(envelope.wgPubKey)
-            box = Box(self._key, key, secrets.token_bytes)
-            return key, box, kind.FromString(box.open(envelope.body))
-        except DecodeError as error:
-            raise ProtocolError("the message cannot be read") from error
-
-    def _sealed(self, box: Box, plain: bytes) -> bytes:
-        """An ``EncryptedMessage``; joined, as protobuf takes longer over a large one than sealing does."""
-        return box.seal(plain, self._sender + varint(len(plain) + OVERHEAD))
-
-
-def _guarded(handler: Callable[[bytes, Call], Awaitable[bytes]]) -> Callable[[bytes, Call], Awaitable[bytes]]:
-    async def guarded(request: bytes, call: Call) -> bytes:
-        try:
-            return await handler(request, call)
+            await self._jobs.serve(call, sender)
         except Exception as error:
-            raise _failure(error) from error
+            raise self._failure(error) from error
 
-    return guarded
+    def _changed(self, _before: AccountState, after: AccountState, change: Change) -> None:
+        for gone in change.peers - after.peers.keys():
+            self._jobs.end(gone, CallFailed(Status.PERMISSION_DENIED, "peer is not registered"))
+
+    def _open(self, data: bytes, kind: type[M], method: str, call: Call) -> Request[M]:
+        """Opens a message; whoever sent one that is a registered peer's is known from then on."""
+        opened = self._requests.open(data, kind, method)
+        if opened.known is not None:
+            call.prove()
+        return opened
+
+    def _guarded(self, handler: Callable[[bytes, Call], Awaitable[bytes]]) -> Callable[[bytes, Call], Awaitable[bytes]]:
+        async def guarded(request: bytes, call: Call) -> bytes:
+            try:
+                return await handler(request, call)
+            except Exception as error:
+                raise self._failure(error) from error
+
+        return guarded
+
+    def _failure(self, error: Exception) -> CallFailed:
+        """What the caller is told; it is counted, since strangers may fail as often as they like."""
+        if isinstance(error, CallFailed):
+            return error
+        status, text = status_of(error)
+        self._refusals.add(status.name.lower())
+        if status is Status.INTERNAL:
+            _log.error("a call of an agent failed", exc_info=error)
+        return CallFailed(status, text)
 
 
-def _failure(error: Exception) -> CallFailed:
-    status, text = status_of(error)
-    if status is Status.INTERNAL:
-        _log.error("a call of an agent failed", exc_info=error)
-    return CallFailed(status, text)
+def _newest(stream: Stream, answer: Answer) -> bytes | None:
+    """The newest map, sealed; None where the peer has it."""
+    body = stream.take(answer.proof)
+    return None if body is None else answer.seal(body)

@@ -11,6 +11,7 @@ _STATUSES: dict[type[Exception], Status] = {
     errors.NotFound: Status.NOT_FOUND,
     errors.AlreadyExists: Status.ALREADY_EXISTS,
     errors.PreconditionFailed: Status.FAILED_PRECONDITION,
+    errors.NotFresh: Status.ABORTED,
     errors.PermissionDenied: Status.PERMISSION_DENIED,
     errors.Unauthenticated: Status.UNAUTHENTICATED,
 }
