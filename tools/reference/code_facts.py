@@ -82,6 +82,9 @@ _INTRODUCTION_OF_LOGS = """\
 The programs log to standard error (the agent also to a file, with `--log-file`), from the level that `log_level` names
 on. `%s` and `%d` stand for what differs. INFO and above are changes of state that an operator cares about; single
 packets and messages are DEBUG. Keys, tokens and the contents of messages are never logged.
+
+A record is one line of visible characters: line breaks, terminal escapes and marks that reorder text are written as
+`\\n`, `\\x1b` and `\\u202e`, whoever said them. The lines of a stack trace follow, indented.
 """
 
 

@@ -19,7 +19,8 @@ INTRODUCTION = """\
 Each program reads one TOML file: `--config FILE`. A key is set, in rising order of precedence, by its default, by the
 file, by the environment variable, and by the flag where there is one. A name with dots is a key in a table: `tls.key`
 is `key` below `[tls]`. In variables and flags, lists are written with commas between their items. A key that does not
-exist is an error that names the nearest one; `config check FILE` of each program checks a file and starts nothing.
+exist is an error that names the nearest one, and so is a variable that begins with `MESHLOOM_` and that no program
+reads; `config check FILE` of each program checks a file and starts nothing.
 
 A secret is never written into the file itself, but as `{ file = "/path" }` or `{ env = "VARIABLE" }`; its environment
 variable holds it.

@@ -151,6 +151,13 @@ async def test_a_bad_change_of_a_peer_is_refused(furnished, change, answer):
     assert await refused(furnished, "PUT", "/api/peers/peer", {**PEER, **change}) == answer
 
 
+@pytest.mark.parametrize("change", [{"name": "!" * 900_000}, {"ip": "1\x1b]0;owned\x07\n\u202e" * 30_000}])
+async def test_a_refusal_quotes_so_much_of_a_value_and_nothing_unseen(furnished, change):
+    _, message = await refused(furnished, "PUT", "/api/peers/peer", {**PEER, **change})
+    assert len(message) <= 1024
+    assert message.isprintable()
+
+
 async def test_a_peer_gets_the_address_that_it_is_given(furnished):
     wish = {**PEER, "ip": "100.72.7.7", "ipv6": "fdff:fe2b:8f11:b34d::abcd"}
     changed = (await furnished.ask("owner", "PUT", "/api/peers/peer", json=wish)).json()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from starlette.responses import Response
 
 from meshloom.errors import StoreUnavailable
+from meshloom.text import printable
 from meshloom_management import errors
 from meshloom_management.api.json import encode
 from meshloom_management.operations.groups import GroupInUse
@@ -30,8 +31,9 @@ class Refused(Exception):
 
 
 def refusal(status: int, message: str) -> Response:
-    """An answer that says what is wrong, as all errors of the API do."""
-    return Response(encode({"message": message, "code": status}), status_code=status, media_type=None, headers=_HEADERS)
+    """An answer that says what is wrong, as all errors of the API do; what it quotes is bounded and visible."""
+    content = encode({"message": printable(message), "code": status})
+    return Response(content, status_code=status, media_type=None, headers=_HEADERS)
 
 
 _HEADERS = {"content-type": JSON}
