@@ -69,6 +69,15 @@ CONNECTION = {
         Code.FLOW_CONTROL_ERROR,
     ),
     "6.10 nothing to continue": (OPENED + frame(frames.CONTINUATION, END, 1), Code.PROTOCOL_ERROR),
+    "RFC 7541 4.2 three table-size updates": (
+        frame(frames.HEADERS, END, 1, b"\x20\x3f\xe1\x1f\x20" + encode([METHOD, SCHEME, PATH])),
+        Code.COMPRESSION_ERROR,
+    ),
+    "RFC 7541 4.2 table-size updates alone": (frame(frames.HEADERS, END, 1, b"\x20" * 16_000), Code.COMPRESSION_ERROR),
+    "RFC 7541 4.2 a table-size update after a field": (
+        frame(frames.HEADERS, END, 1, encode([METHOD, SCHEME, PATH]) + b"\x20"),
+        Code.COMPRESSION_ERROR,
+    ),
     "10.5.1 fields too long": (request(fields=[METHOD, (b"x", bytes(LONGEST_LIST - 70))]), Code.ENHANCE_YOUR_CALM),
     "10.5.1 a block too long": (
         frame(frames.HEADERS, 0, 1, bytes(1 << 14)) + frame(frames.CONTINUATION, 0, 1, bytes(1 << 14)) * 2,
@@ -137,6 +146,11 @@ def test_a_connection_begins_with_the_preface_and_settings(connect, said):
     with pytest.raises(HTTP2Error) as caught:
         peer.say(said)
     assert caught.value.code == Code.PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize("updates", [b"", b"\x20", b"\x20\x3f\xe1\x1f"])
+def test_two_updates_of_the_tables_size_are_allowed(connect, updates):
+    assert len(connect().say(frame(frames.HEADERS, END, 1, updates + encode([METHOD, SCHEME, PATH])))) == 1
 
 
 def test_fields_may_be_as_long_as_the_settings_say_and_no_longer(connect):

@@ -18,8 +18,8 @@ from meshloom_front.http2.sending import AT_ONCE, Sending, Stream
 
 STREAMS: Final = 1_000
 """Requests that may be open at once."""
-LONGEST_BLOCK: Final = 32 * 1024
-"""Bytes of a header block, in all its frames."""
+LONGEST_BLOCK: Final = LONGEST_LIST + 2048
+"""Bytes of a header block, in all its frames: the longest fields that are taken, and what says how long they are."""
 FIELD_TAKES: Final = 150
 """Bytes that a field takes here beside its text, about."""
 CREDIT: Final = 1 << 20

@@ -18,6 +18,8 @@ STATUS_200: Final = b"\x88"
 """``:status: 200`` by its place in the static table."""
 TABLE_OF_NOTHING: Final = b"\x20"
 """Before a block: nothing is remembered any more (RFC 7541 section 6.3)."""
+TABLE_UPDATES: Final = 2
+"""How often a block may change the size of what is remembered, before its first field (RFC 7541 section 4.2)."""
 _PSEUDO: Final = frozenset((b":method", b":scheme", b":path", b":authority"))
 _NEEDED: Final = (b":method", b":scheme", b":path")
 _OF_CONNECTIONS: Final = frozenset(
@@ -42,12 +44,30 @@ class Requests:
         Raises:
             HTTP2Error: It cannot be read; what follows on the connection cannot be either.
         """
+        if _updates(block) > TABLE_UPDATES:
+            raise HTTP2Error(Code.COMPRESSION_ERROR, "a header block changes the size of its table too often")
         try:
             return self._decoder.decode(block, raw=True)  # type: ignore[return-value]
         except OversizedHeaderListError as error:
             raise HTTP2Error(Code.ENHANCE_YOUR_CALM, "the fields of a request are too long") from error
         except HPACKError as error:
             raise HTTP2Error(Code.COMPRESSION_ERROR, "a header block cannot be read") from error
+
+
+def _updates(block: bytes) -> int:
+    """How often a block begins by changing the size of the table, counted no further than one too many.
+
+    Each costs the decoder more than a microsecond and its sender a byte. After a field, the decoder refuses them.
+    """
+    at = found = 0
+    while found <= TABLE_UPDATES and block[at : at + 1] and block[at] & 0xE0 == 0x20:
+        if block[at] & 0x1F == 0x1F:
+            at += 1
+            while block[at : at + 1] and block[at] & 0x80:
+                at += 1
+        at += 1
+        found += 1
+    return found
 
 
 def check(fields: Fields) -> dict[bytes, bytes]:
