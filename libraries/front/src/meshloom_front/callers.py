@@ -23,6 +23,8 @@ LONGEST_REST: Final = 5.0
 """Seconds for which nothing is read from it at most; no work that it can cause at once is worth more."""
 HANDSHAKES_BURST: Final = 1.0
 """Seconds of CPU that the TLS handshakes of one network may take at once, of callers that are not known."""
+ALL_LONGEST_REST: Final = 15.0
+"""Seconds for which nothing is read from a connection at most since all together have cost too much."""
 ALL_SHARE: Final = 0.5
 """Part of one core that all callers together may take that are not known."""
 ALL_BURST: Final = 1.0
@@ -126,7 +128,7 @@ class Callers:
     def __init__(self, budget: Budget | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.budget = budget or Budget()
         self.clock = clock
-        self.pace = Pace(ALL_SHARE, ALL_BURST, clock)
+        self.pace = Pace(ALL_SHARE, ALL_BURST, clock, ALL_LONGEST_REST)
         self.handshakes: Paces[str] = Paces(SHARE, HANDSHAKES_BURST, clock)
         self.open: dict[Caller, None] = {}
         self.new: Crowd[Caller] = Crowd()

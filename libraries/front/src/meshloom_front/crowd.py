@@ -1,5 +1,6 @@
 """Connections whose callers are not known, by their age and by where they come from: who gives way to a newcomer."""
 
+from collections.abc import Iterator
 from ipaddress import IPv6Address, ip_address
 from typing import Final, Generic, TypeVar
 
@@ -35,6 +36,9 @@ class Crowd(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._all)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._all)
 
     def __contains__(self, each: T) -> bool:
         return each in self._all

@@ -87,6 +87,7 @@ class Handshakes:
                     continue
                 network = network_of(address[0])
                 if (leaving := self._begun.giving_way(network, len(self._begun), self._most)) is not None:
+                    self._begun.discard(leaving)
                     _end(leaving)
                 self._begun.add(accepted, network)
                 self._sockets.add(accepted)
@@ -103,6 +104,9 @@ class Handshakes:
         except OSError as error:  # also ssl.SSLError
             _log.debug("a TLS handshake failed: %s", error)
             accepted.close()
+        except BaseException:
+            accepted.close()
+            raise
         finally:
             self._begun.discard(accepted)
 

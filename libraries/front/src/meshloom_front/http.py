@@ -170,6 +170,7 @@ class BoundedHTTP(HttpToolsProtocol):
     def prove(self) -> None:
         """The caller has shown who it is, by a valid token."""
         self._caller.prove()
+        self._reading.release(Reading.COST)
 
     def spend(self, seconds: float) -> None:
         """Let the other side wait where it has cost too much."""

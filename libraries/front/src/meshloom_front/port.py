@@ -132,10 +132,11 @@ class _Connection(asyncio.Protocol):
             leaving.abort()
         port.waiting.add(self, network)
         self._caller = port.callers.enter(address, self._measure, self.abort)
-        self._timeout = asyncio.get_running_loop().call_later(FIRST_BYTES_WITHIN, self.abort)
+        loop = asyncio.get_running_loop()
+        self._timeout = loop.call_later(FIRST_BYTES_WITHIN, self.abort)
         tls = transport.get_extra_info("sslcontext") is not None
         if rest := self._caller.spend(HANDSHAKE if tls else ACCEPTING):
-            self._reading.hold_for(rest)
+            loop.call_soon(self._reading.hold_for, rest)  # uvloop begins to read after this, whatever it is told here
 
     def data_received(self, data: bytes) -> None:
         """First bytes decide; then another protocol goes on."""

@@ -20,6 +20,7 @@ class Reading:
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._held = 0
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
 
     def hold(self, reason: int) -> None:
@@ -36,12 +37,15 @@ class Reading:
 
     def hold_for(self, seconds: float) -> None:
         """Read nothing for some seconds."""
+        if self._closed:
+            return
         if self._timer is not None:
             self._timer.cancel()
         self.hold(self.COST)
         self._timer = asyncio.get_running_loop().call_later(seconds, self.release, self.COST)
 
     def close(self) -> None:
-        """The connection is gone."""
+        """The connection is gone, or another one's business."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()

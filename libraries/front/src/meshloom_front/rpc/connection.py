@@ -154,6 +154,7 @@ class Connection(asyncio.Protocol):
         if not self.is_known and self._transport is not None:
             self.is_known = True
             self._caller.prove()
+            self._reading.release(Reading.COST)
             self.http2.allow_streams(STREAMS)
 
     def spend(self, seconds: float) -> None:
