@@ -1,9 +1,11 @@
 """Streams: what one caller can hold by them, and when they end."""
 
 import asyncio
+import contextlib
 from ipaddress import IPv4Address
 
 import anyio
+import attrs
 import grpc
 import pytest
 
@@ -32,7 +34,9 @@ async def many(account, count, name):
         )
         for number in range(count)
     ]
-    await account.put(*made)
+    everybody = account.state.all_group
+    peers_of_all = everybody.peers | {peer.id for peer in made}
+    await account.put(*made, attrs.evolve(everybody, peers=peers_of_all))
 
 
 class Unread:
@@ -53,6 +57,15 @@ class Unread:
         self.writer.write(frames.head(frames.HEADERS, frames.END_HEADERS, self.stream, len(block)) + block)
         flags = frames.END_STREAM if ended else 0
         self.writer.write(frames.head(frames.DATA, flags, self.stream, len(body)) + body)
+
+    async def answered(self):
+        """Until the answer has begun, or the connection has ended."""
+        with anyio.fail_after(10), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            kind = None
+            while kind != frames.HEADERS:
+                head = await self.reader.readexactly(frames.HEAD)
+                await self.reader.readexactly(int.from_bytes(head[:3], "big"))
+                kind = head[3]
 
 
 @pytest.fixture
@@ -131,6 +144,34 @@ async def test_peers_that_do_not_read_keep_nobody_from_their_map(served, unread,
     with anyio.fail_after(10):
         assert await stream.read()
     assert waiting(served)
+
+
+async def test_unread_maps_of_all_peers_together_stay_within_the_budget(served, unread, eventually):
+    """A map that is not read counts for the connection of its reader; the largest go."""
+    await many(served.account, 300, "m")
+    budget = served.rpc.callers.budget.known
+    budget.limit, held, read = 1 << 20, [], []
+    agent, _ = await served.enrolled("quick")
+
+    async def follow():
+        stream = agent.stream(agent.seal(pb.SyncRequest()))
+        while True:
+            read.append(await stream.read())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follow)
+        for number in range(40):
+            slow, _ = await served.enrolled(f"slow{number}")
+            connection = await unread()
+            connection.ask("Sync", slow.seal(pb.SyncRequest()))
+            await connection.answered()
+            held.append(waiting(served))
+        assert max(held) <= budget.limit
+        assert held != sorted(held), "some have ended"
+        before = len(read)
+        await served.account.put(attrs.evolve(served.peer(slow), dns_label="renamed"))
+        await eventually(lambda: len(read) > before)
+        tasks.cancel_scope.cancel()
 
 
 # Job.

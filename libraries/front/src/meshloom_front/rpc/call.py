@@ -8,7 +8,6 @@ from typing import Any, Final, Protocol
 import attrs
 
 from meshloom_front.http2.connection import ServerConnection
-from meshloom_front.http2.frames import Code
 from meshloom_front.rpc import messages
 from meshloom_front.rpc.liveness import Liveness
 from meshloom_front.rpc.messages import Messages
@@ -149,11 +148,9 @@ class Call:
             await self._sent
 
     def give_up(self) -> None:
-        """Drop what the network has not taken of the answer; where there is any, the stream ends with a reset."""
-        http2 = self._carrier.http2
-        if http2.waits(self.number):
-            http2.reset(self.number, Code.CANCEL)
-            self._carrier.flush()
+        """Drops what the network has not taken of the answer, by a reset; nothing happens where it has taken all."""
+        if self._carrier.http2.waits(self.number):
+            self.reset()
 
     async def requests(self) -> AsyncIterator[bytes]:
         """Messages of the caller, to their end; for a handler of :attr:`Kind.BIDIRECTIONAL`."""
