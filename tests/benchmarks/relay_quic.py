@@ -20,7 +20,8 @@ from server import BIN, Process, free_port
 import meshloom_transport_quic
 from meshloom.errors import TransportError
 from meshloom.model.keys import PrivateKey
-from meshloom.protocol.relay import Auth, Kind, encode, issue_token, join_token, packet_head, relay_peer_id
+from meshloom.protocol.relay import Auth, Kind, encode, packet_head, relay_peer_id
+from meshloom.protocol.relay_token import issue_token, join_token
 from meshloom.transport import Receiver, RelayAddress, TransportContext
 
 SECRET = "a secret of this benchmark"

@@ -21,7 +21,8 @@ import time
 from pathlib import Path
 
 from meshloom.model.keys import PrivateKey
-from meshloom.protocol.relay import Auth, encode, issue_token, join_token, packet_head, relay_peer_id
+from meshloom.protocol.relay import Auth, encode, packet_head, relay_peer_id
+from meshloom.protocol.relay_token import issue_token, join_token
 
 BIN = Path(sys.executable).parent
 PORT = 18481

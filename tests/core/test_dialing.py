@@ -13,7 +13,7 @@ import pytest
 
 from meshloom import dialing
 from meshloom.dialing import client_tls, dial, prepare_stream
-from meshloom.errors import ConfigError, TransportError
+from meshloom.errors import ConfigError, ProtocolError, TransportError
 from meshloom.transport import RelayAddress, TransportContext
 
 pytestmark = pytest.mark.anyio
@@ -222,7 +222,25 @@ def test_addresses_of_relays(url, host, port, tls):
     "url", ["", "relay.example:80", "https://x", "rel://", "rel://x:0", "rel://x:y", "rel://[x", "rel://:80"]
 )
 def test_what_is_no_address_of_a_relay(url):
-    from meshloom.errors import ProtocolError
-
     with pytest.raises(ProtocolError, match="no address of a relay"):
         RelayAddress.parse(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rel://relay.example\n",
+        "rel://relay.example/\x1b[2J",
+        "rel://relay.example/\u202e",
+        "rel://user:word@relay.example",
+        "rel://a b",
+        "rel://a|b",
+        "rel://[::1%25eth0]:80",
+        "rel://" + "a" * 600,
+    ],
+)
+def test_what_would_harm_a_log_or_a_terminal_is_no_address_of_a_relay(url):
+    with pytest.raises(ProtocolError, match="no address of a relay") as caught:
+        RelayAddress.parse(url)
+    assert str(caught.value).isprintable()
+    assert str(caught.value).isascii()

@@ -10,56 +10,13 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from socket import socket
 from typing import Any, Protocol, runtime_checkable
-from urllib.parse import urlsplit
 
 import attrs
 
-from meshloom.errors import ProtocolError
+from meshloom.protocol.relay_address import RelayAddress as RelayAddress  # noqa: PLC0414 - part of the contract
 
 LONGEST_MESSAGE = 8820
 """Bytes of the longest relay message; a transport refuses longer ones, and closes on one that arrives."""
-
-
-@attrs.frozen
-class RelayAddress:
-    """Where a relay is.
-
-    Args:
-        host: A name or an address without brackets; TLS checks the certificate against it.
-        ip: An address to connect to in place of what ``host`` resolves to; empty for none.
-    """
-
-    host: str
-    port: int
-    tls: bool
-    ip: str = ""
-
-    @classmethod
-    def parse(cls, url: str, ip: str = "") -> "RelayAddress":
-        """From ``rel://host[:port]`` (port 80) or ``rels://host[:port]`` (TLS, port 443); a path is of no meaning.
-
-        Raises:
-            ProtocolError: It is neither.
-        """
-        try:
-            parts = urlsplit(url)
-            scheme, host, port = parts.scheme, parts.hostname, parts.port
-        except ValueError:
-            scheme, host, port = "", None, None
-        if not host or scheme not in ("rel", "rels") or port == 0:
-            raise ProtocolError(f"{url[:200]!r}: no address of a relay; it is rel://host:port or rels://host:port")
-        tls = scheme == "rels"
-        return cls(host, port or (443 if tls else 80), tls, ip)
-
-    @property
-    def authority(self) -> str:
-        """Host and port as an HTTP request names them: without the port where it is the scheme's own."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'rels' if self.tls else 'rel'}://{host}:{self.port}"
 
 
 @attrs.frozen

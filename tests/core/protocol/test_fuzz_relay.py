@@ -14,19 +14,17 @@ from meshloom.protocol.relay import (
     Kind,
     Packet,
     PeerList,
-    check_token,
     decode,
     encode,
-    join_token,
-    secret_key,
 )
 from meshloom.protocol.relay_client import PacketReceived, PeerOnline, RelayClient, RelayLost
-from meshloom.protocol.relay_session import PeerArrived, RelaySession, SessionLost
+from meshloom.protocol.relay_session import PeerClaims, RelaySession, SessionLost
+from meshloom.protocol.relay_token import RelayToken, check_token, join_token, secret_key
 
 ids = st.integers(0, 5).map(lambda number: b"sha-" + number.to_bytes(32))
 lists = st.lists(ids, min_size=1, max_size=8).map(tuple)
 kinds_of_lists = st.sampled_from([Kind.SUBSCRIBE, Kind.UNSUBSCRIBE, Kind.ONLINE, Kind.OFFLINE])
-urls = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=60)
+urls = st.builds("rel{}://{}:{}".format, st.sampled_from(["", "s"]), st.sampled_from("abc"), st.integers(1, 65535))
 messages = st.one_of(
     st.builds(Packet, ids, st.binary(max_size=60)),
     st.just(Close()),
@@ -67,13 +65,13 @@ def test_a_message_that_is_cut_or_changed_is_read_or_refused(data, length, at, b
 
 @given(st.binary(max_size=200), st.lists(st.binary(max_size=20), max_size=3))
 def test_no_token_is_good_that_was_not_signed(token, secrets):
-    assert check_token(token, [secret_key(secret.hex()) for secret in secrets], 0) != ""
+    assert isinstance(check_token(token, [secret_key(secret.hex()) for secret in secrets], 0), str)
 
 
 @given(st.text(max_size=30), st.text(max_size=60))
 def test_whatever_management_hands_out_is_a_token_or_refused(payload, signature):
     try:
-        assert len(join_token(payload, signature)) <= 1 + 32 + 20
+        assert len(join_token(payload, signature)) <= 1 + 32 + 137
     except ProtocolError:
         pass
 
@@ -83,14 +81,17 @@ steps = st.lists(st.tuples(data, st.floats(0, 40)), max_size=60)
 
 @given(steps)
 def test_a_hostile_peer_can_do_no_more_than_be_sent_away(steps):
-    session, now = RelaySession("rel://x:80", lambda token: "" if b"\1" in token else "wrong", 0.0), 0.0
+    good = RelayToken(0, 100.0, b"mark", b"sha-" + bytes(32))
+    session, now = RelaySession("rel://x:80", lambda token: good if b"\1" in token else "wrong", 0.0), 0.0
     arrived = lost = 0
     for message, later in steps:
         now += later
         session.handle_timer(now)
         session.receive_message(message, now)
         events = session.events()
-        arrived += sum(isinstance(event, PeerArrived) for event in events)
+        arrived += sum(isinstance(event, PeerClaims) for event in events)
+        if arrived:
+            session.admit(now)
         lost += sum(isinstance(event, SessionLost) for event in events)
         for answer in session.messages_to_send():
             decode(answer, FROM_RELAYS)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from meshloom.errors import ProtocolError
 from meshloom.model.keys import PresharedKey, PrivateKey, PublicKey
 from meshloom.protocol.ice import parse_candidate
+from meshloom.protocol.relay_address import RelayAddress
 from meshloom.protocol.seal import Box
 from meshloom.protocol.signal import MAX_BODY, decode
 from meshloom.rpc import signalexchange_pb2 as pb
@@ -27,7 +28,7 @@ bodies = st.builds(
     wgListenPort=st.integers(0, 2**32 - 1),
     netBirdVersion=st.text(max_size=100),
     sessionId=st.binary(max_size=20),
-    relayServerAddress=st.text(max_size=2000),
+    relayServerAddress=st.text(max_size=2000) | st.text(max_size=20).map("rel://relay.example{}".format),
     relayServerIP=st.binary(max_size=20),
 )
 
@@ -41,7 +42,12 @@ def test_every_field_of_a_body_is_bounded(body):
     assert 0 <= message.wg_listen_port < 1 << 16
     assert len(message.version) <= 64
     assert message.session_id is None or len(message.session_id) == 5
-    assert len(message.relay_address or "") <= 1024
+    address = message.relay_address or ""
+    assert len(address) <= 512
+    assert address.isascii()
+    assert address.isprintable()
+    assert not address or RelayAddress.parse(address)
+    assert not (message.relay_refused and address)
     assert len(message.relay_ip or b"") in (0, 4, 16)
     assert message.credentials is None or 0 < len(message.credentials.ufrag) <= 520
 

@@ -1,8 +1,7 @@
-"""The relay protocol: bytes as they are on the wire, tokens, and both sides of a session against each other."""
+"""The relay protocol: bytes as they are on the wire, and both sides of a session against each other."""
 
 import base64
 import hashlib
-import hmac
 from pathlib import Path
 
 import pytest
@@ -20,14 +19,10 @@ from meshloom.protocol.relay import (
     Kind,
     Packet,
     PeerList,
-    check_token,
     decode,
     encode,
-    issue_token,
-    join_token,
     packet_head,
     relay_peer_id,
-    secret_key,
 )
 from meshloom.protocol.relay_client import (
     Authenticated,
@@ -37,14 +32,8 @@ from meshloom.protocol.relay_client import (
     RelayClient,
     RelayLost,
 )
-from meshloom.protocol.relay_session import (
-    PeerArrived,
-    RelaySession,
-    SessionLost,
-    Unwatched,
-    Watched,
-    Whereabouts,
-)
+from meshloom.protocol.relay_session import PeerAnswered, PeerClaims, RelaySession, SessionLost, Unwatched, Watched
+from meshloom.protocol.relay_token import RelayToken
 
 KEY = PublicKey.of(bytes(range(32)))
 ID, OTHER, THIRD = (relay_peer_id(PublicKey.of(bytes([number]) * 32)) for number in (1, 2, 3))
@@ -91,60 +80,29 @@ def test_lists_are_split_at_244_peers():
     assert list(relay.encode_lists(Kind.ONLINE, [])) == []
 
 
-@pytest.mark.parametrize("message", [Auth(ID, bytes(171)), Packet(ID, bytes(8783)), AuthResponse("a" * 8819)])
+@pytest.mark.parametrize("message", [Auth(ID, bytes(171)), Packet(ID, bytes(8783)), PeerList(Kind.ONLINE, (ID,) * 250)])
 def test_what_is_too_long_is_not_encoded(message):
     with pytest.raises(ProtocolError, match="too long"):
         encode(message)
 
 
-def test_a_token_is_the_time_of_its_expiry_signed_with_the_hash_of_the_secret():
-    payload, signature = issue_token("a secret", 1764000000)
-    key = hashlib.sha256(b"a secret").digest()
-    signed = hmac.digest(key, b"1764000000", "sha256")
-    assert (payload, base64.b64decode(signature)) == ("1764000000", signed)
-    assert join_token(payload, signature) == b"\1" + signed + b"1764000000"
+GOOD = RelayToken(1764000000, 1e9, b"mark")
 
 
-def test_a_token_is_good_until_it_expires_and_with_each_of_the_secrets():
-    token = join_token(*issue_token("old", 1764000000))
-    keys = [secret_key("new"), secret_key("old")]
-    assert check_token(token, keys, 1764000000.0) == ""
-    assert check_token(token, keys, 1764000000.5) == "expired"
-    assert check_token(token, keys[:1], 1) == "wrong secret"
-    assert check_token(token, [], 1) == "wrong secret"
-
-
-@pytest.mark.parametrize("bad", [b"", b"\1", b"\0" + TOKEN[1:], b"\2" + TOKEN[1:], TOKEN[:20]])
-def test_a_token_of_another_shape_is_malformed(bad):
-    assert check_token(bad, [secret_key("a secret")], 1) == "malformed"
-
-
-@pytest.mark.parametrize("payload", [b"", b"176400000", b"-1764000000", b"1764000000 ", b"1e99999999", b"9" * 21])
-def test_a_token_whose_payload_is_no_time_is_malformed_though_signed(payload):
-    key = secret_key("a secret")
-    token = b"\1" + hmac.digest(key, payload, "sha256") + payload
-    assert check_token(token, [key], 1) == "malformed"
-
-
-@pytest.mark.parametrize(
-    ("payload", "signature"),
-    [("1764000000", "!"), ("1764000000", "AAAA"), ("soon", base64.b64encode(bytes(32)).decode())],
-)
-def test_what_management_hands_out_is_checked(payload, signature):
-    with pytest.raises(ProtocolError):
-        join_token(payload, signature)
-
-
-def session(now=0.0, refusal=""):
-    return RelaySession(URL, lambda token: refusal, now)
+def session(now=0.0, checked=GOOD):
+    return RelaySession(URL, lambda token: checked, now)
 
 
 def ready(now=0.0):
     """A client and a relay's session that know each other."""
     client, server = RelayClient(ID, TOKEN, now), session(now)
     exchange(client, server, now)
+    assert client.events() == []
+    assert server.events() == [PeerClaims(ID, GOOD)]
+    server.admit(now)
+    exchange(client, server, now)
     assert client.events() == [Authenticated(URL)]
-    assert server.events() == [PeerArrived(ID)]
+    assert server.events() == []
     return client, server
 
 
@@ -163,7 +121,7 @@ def test_a_good_token_is_answered_with_the_relays_url():
 
 @pytest.mark.parametrize("reason", ["expired", "wrong secret", "malformed"])
 def test_a_bad_token_is_not_answered(reason):
-    client, server = RelayClient(ID, TOKEN, 0.0), session(refusal=reason)
+    client, server = RelayClient(ID, TOKEN, 0.0), session(checked=reason)
     exchange(client, server, 0.0)
     assert server.events() == [SessionLost(f"token: {reason}")]
     assert client.events() == []
@@ -349,14 +307,73 @@ def test_one_peer_watches_a_bounded_number_of_others():
     assert len(server.watched) == sum(len(event.new) for event in server.events()) == 10_000
 
 
-def test_watchers_are_told_of_who_comes_and_goes_but_not_of_who_comes_again():
-    where = Whereabouts()
-    where.watch("watcher", [ID, OTHER])
-    assert where.arrive(ID, "one") == (None, {"watcher"})
-    assert where.online([ID, OTHER]) == [ID]
-    assert where.arrive(ID, "again") == ("one", frozenset())
-    assert where.leave(ID, "one") == frozenset()
-    assert where.leave(ID, "again") == {"watcher"}
-    where.unwatch("watcher", [ID, OTHER, THIRD])
-    assert where.arrive(ID, "later") == (None, frozenset())
-    assert not where._watchers
+def test_one_side_may_make_sure_that_the_other_is_there():
+    client, server = ready()
+    server.ask(1.0)
+    exchange(client, server, 1.0)
+    assert server.events() == [PeerAnswered()]
+    server.receive_message(encode(HealthCheck()), 2.0)
+    assert server.events() == []
+
+
+def test_a_peer_that_moves_to_another_connection_leaves_this_one_when_it_is_asked():
+    client, server = ready()
+    client.gives_way = True
+    server.ask(1.0)
+    exchange(client, server, 1.0)
+    assert server.events() == [SessionLost("closed by the peer")]
+    assert [type(event) for event in client.events()] == [RelayLost]
+
+
+def test_a_relay_that_has_not_decided_yet_sends_no_health_check_and_gives_up():
+    server = session()
+    server.receive_message(encode(Auth(ID, TOKEN)), 0.0)
+    server.receive_message(encode(Auth(ID, TOKEN)), 1.0)
+    server.receive_message(encode(HealthCheck()), 1.0)
+    assert server.events() == [PeerClaims(ID, GOOD)]
+    assert server.messages_to_send() == []
+    server.handle_timer(server.deadline())
+    assert server.events() == [SessionLost("no authentication")]
+    server.admit(11.0)
+    assert server.messages_to_send() == []
+
+
+def test_a_token_is_shown_until_it_is_answered_but_not_for_ever():
+    client, _ = ready()
+    client.show(b"newer", 1.0)
+    sent = [(1.0, client.messages_to_send())]
+    while (now := client.deadline()) < 30.0:
+        client.handle_timer(now)
+        sent.append((now, client.messages_to_send()))
+    again = [encode(Auth(ID, b"newer"))]
+    assert sent == [(1.0, again), (2.0, again), (4.0, again), (8.0, again), (9.0, [])]
+    assert client.events() == []
+    client.show(b"newest", 30.0)
+    assert client.messages_to_send() == [encode(Auth(ID, b"newest"))]
+    client.receive_message(encode(AuthResponse(URL)), 30.1)
+    assert client.events() == []
+    client.show(b"newest", 30.2)
+    client.handle_timer(32.0)
+    assert client.messages_to_send() == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "https://relay.example",
+        "rel://relay.example\n2026 forged line",
+        "rel://relay.example/\x1b[2J",
+        "rel://relay.example/\u202e",
+        "rel://us er@relay.example",
+        "rel://user:word@relay.example",
+        "rel://relay.example:99999",
+        "rel://" + "a" * 600,
+        "rel://[::1%25eth0]:80",
+        "rel://a|b",
+    ],
+)
+def test_what_a_relay_says_of_itself_is_an_address_or_it_is_left(url):
+    client = RelayClient(ID, TOKEN, 0.0)
+    client.receive_message(b"\1\7" + url.encode(), 1.0)
+    assert [type(event) for event in client.events()] == [RelayLost]

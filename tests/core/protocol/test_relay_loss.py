@@ -3,15 +3,19 @@
 from meshloom.model.keys import PublicKey
 from meshloom.protocol.relay import Auth, Kind, PeerList, encode, packet_head, relay_peer_id
 from meshloom.protocol.relay_client import Authenticated, PacketReceived, PeerOnline, RelayClient
-from meshloom.protocol.relay_session import PeerArrived, RelaySession
+from meshloom.protocol.relay_session import PeerClaims, RelaySession
+from meshloom.protocol.relay_token import RelayToken
 
 ID, OTHER, THIRD = (relay_peer_id(PublicKey.of(bytes([number]) * 32)) for number in (1, 2, 3))
 URL = "rels://relay.example:443"
 TOKEN = b"\1" + bytes(32) + b"1764000000"
 
 
+GOOD = RelayToken(1764000000, 1e9, b"mark")
+
+
 def session():
-    return RelaySession(URL, lambda token: "", 0.0)
+    return RelaySession(URL, lambda token: GOOD, 0.0)
 
 
 def ready():
@@ -19,15 +23,17 @@ def ready():
     client, server = RelayClient(ID, TOKEN, 0.0), session()
     exchange(client, server, 0.0)
     assert client.events() == [Authenticated(URL)]
-    assert server.events() == [PeerArrived(ID)]
+    assert server.events() == [PeerClaims(ID, GOOD)]
     return client, server
 
 
 def exchange(client, server, now):
     """Until neither has anything to send."""
+    server.admit(now)
     while (up := client.messages_to_send()) + (down := server.messages_to_send()):
         for message in up:
             server.receive_message(message, now)
+            server.admit(now)
         for message in down:
             client.receive_message(message, now)
 
@@ -44,18 +50,19 @@ def test_a_token_that_was_lost_is_shown_again():
     server.receive_message(shown[0], 3.0)
     exchange(client, server, 3.0)
     assert client.events() == [Authenticated(URL)]
-    assert server.events() == [PeerArrived(ID)]
+    assert server.events() == [PeerClaims(ID, GOOD)]
 
 
 def test_an_acceptance_that_was_lost_is_said_again_and_a_packet_before_it_is_kept():
     client, server = RelayClient(ID, TOKEN, 0.0), session()
     server.receive_message(client.messages_to_send()[0], 0.0)
+    server.admit(0.0)
     assert len(server.messages_to_send()) == 1  # lost
     client.receive_message(packet_head(OTHER) + b"first", 0.5)
     client.handle_timer(1.0)
     exchange(client, server, 1.0)
     assert client.events() == [Authenticated(URL)]
-    assert server.events() == [PeerArrived(ID)]  # once
+    assert server.events() == [PeerClaims(ID, GOOD)]  # once
     client.open([OTHER], 1.0)
     client.receive_message(encode(PeerList(Kind.ONLINE, (OTHER,))), 1.0)
     assert client.events() == [PeerOnline(OTHER), PacketReceived(OTHER, b"first")]

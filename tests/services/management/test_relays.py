@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from meshloom.config import Secret
 from meshloom.errors import ConfigError
-from meshloom.protocol.relay import check_token, join_token, secret_key
+from meshloom.protocol.relay_token import check_token, join_token, secret_key
 from meshloom.rpc import management_pb2 as pb
 from meshloom.testing.fakes.transport import MemoryRelays, MemoryTransport
 from meshloom.testing.transport_ground import until

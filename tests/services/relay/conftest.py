@@ -9,8 +9,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from meshloom.model.keys import PublicKey
-from meshloom.protocol.relay import issue_token, join_token, packet_head, relay_peer_id
+from meshloom.protocol.relay import packet_head, relay_peer_id
 from meshloom.protocol.relay_client import RelayClient, RelayLost
+from meshloom.protocol.relay_token import issue_named_token, issue_token, join_token
 from meshloom.testing.fakes.transport import MemoryRelays, MemoryTransport
 from meshloom.testing.transport_ground import until
 from meshloom.transport import Receiver, RelayAddress
@@ -30,6 +31,10 @@ def token(secret=SECRETS[0], expires=EXPIRES):
     return join_token(*issue_token(secret, expires))
 
 
+def named(number, secret=SECRETS[0], expires=EXPIRES, account="account"):
+    return join_token(*issue_named_token(secret, expires, account, peer_id(number)))
+
+
 class Peer(Receiver):
     """A peer as an agent is one, on any transport."""
 
@@ -38,8 +43,11 @@ class Peer(Receiver):
         self.client = RelayClient(self.id, shown or token(), time.monotonic())
         self.packets, self.events, self.lost = [], [], []
         self.connection = None
+        self.is_dead = False
 
     def message_received(self, message):
+        if self.is_dead:
+            return
         if (source := self.client.packet_source(message)) is not None:
             self.packets.append((source, bytes(message[38:])))
             return
@@ -82,6 +90,7 @@ class World:
         self.place = ("relay.test", 80)
         self.address = RelayAddress(*self.place, tls=False)
         self.relay = None
+        self.refusals = {}
         self.stack = ExitStack()
 
     def start(self, **limits):
@@ -91,6 +100,7 @@ class World:
             SECRETS,
             RelayLimits(**limits),
             self.registry,
+            refusal=lambda peer, _: self.refusals.get(peer, ""),
             monotonic=lambda: self.clock,
             now=lambda: self.now,
         )
@@ -114,8 +124,7 @@ class World:
     async def tick(self, seconds=0.0):
         """Time passes, and everybody does what is to be done then."""
         self.clock += seconds
-        for each in list(self.relay._connections):
-            each.tick(self.clock)
+        self.relay.tick(self.clock)
         await self.settle()
 
     async def settle(self):
@@ -137,4 +146,6 @@ async def world(anyio_backend):
 
 @pytest.fixture
 def ends():
-    return SimpleNamespace(Peer=Peer, token=token, peer_id=peer_id, SECRETS=SECRETS, URL=URL, EXPIRES=EXPIRES)
+    return SimpleNamespace(
+        Peer=Peer, token=token, named=named, peer_id=peer_id, SECRETS=SECRETS, URL=URL, EXPIRES=EXPIRES
+    )

@@ -61,14 +61,6 @@ async def test_a_bad_token_ends_the_connection_without_an_answer(world, ends, se
     assert len(world.relay) == 0
 
 
-async def test_a_token_that_expires_ends_no_session(world):
-    one, two = await pair(world)
-    world.now = 3_000_000_000.0
-    await world.tick(1)
-    assert one.send(two, b"still")
-    await until(lambda: two.packets)
-
-
 async def test_watchers_are_told_of_peers_that_come_and_go(world):
     world.start()
     one = await world.join(1)
@@ -93,20 +85,6 @@ async def test_nobody_is_told_of_peers_that_it_does_not_watch(world):
     one.open(third)
     await until(lambda: PeerOnline(third.id) in one.events)
     assert one.events == [*seen, PeerOnline(third.id)]
-
-
-async def test_a_new_connection_of_a_peer_replaces_the_old_one(world):
-    one, two = await pair(world)
-    again = await world.join(2)
-    await until(lambda: two.is_lost)
-    assert one.send(again, b"to the new one")
-    again.open(one)
-    await until(lambda: again.packets == [(one.id, b"to the new one")] or PeerOnline(one.id) in again.events)
-    one.send(again, b"once more")
-    await until(lambda: (one.id, b"once more") in again.packets)
-    assert PeerOffline(two.id) not in one.events
-    assert world.metric("ended_total", reason="replaced") == 1
-    assert world.metric("peers", transport="memory") == 2
 
 
 async def test_packets_for_unknown_peers_are_dropped_and_counted(world, ends):
@@ -146,7 +124,7 @@ async def test_a_slow_reader_holds_up_nobody_and_hears_the_newest(world):
     await until(lambda: three.packets)
     assert 0 < slow.queued <= 20_000
     assert world.metric("queued_bytes") == slow.queued
-    assert world.metric("dropped_total", reason="slow reader") == 1000 - slow.queued // 241
+    assert world.metric("dropped_total", reason="slow reader") == 1000 - slow.queued // (241 + 64)
     slow._connection.send = real
     slow.writable()
     await until(lambda: two.packets and two.packets[-1][1][:3] == b"999")
@@ -161,7 +139,7 @@ async def test_a_packet_that_became_too_long_while_it_waited_holds_up_nobody(wor
     narrow._connection.send = lambda *_: False
     for payload in (bytes(1000), b"short"):
         one.send(two, payload)
-    await until(lambda: narrow.queued == 1043 + 38)
+    await until(lambda: narrow.queued == 1043 + 38 + 2 * 64)
     narrow._connection.send, narrow._connection.max_message_size = real, 500
     narrow.writable()
     await until(lambda: two.packets)
@@ -322,5 +300,6 @@ async def test_a_relay_that_everyone_has_left_keeps_nothing(world):
         peer.connection.close()
     await until(lambda: len(world.relay) == 0)
     relay = world.relay
-    assert [relay.routes, relay.where.here, relay.where._watchers, relay._waiting] == [{}, {}, {}, {}]
+    assert [relay.routes, relay.where.here, relay.where._watchers] == [{}, {}, {}]
+    assert [len(relay._waiting), len(relay._claims), len(relay._tokens), relay.backlog.held] == [0, 0, 0, 0]
     assert world.metric("peers", transport="memory") == 0

@@ -1,4 +1,4 @@
-"""Messages between peers and a relay: bounded codec, ids of peers, tokens.
+"""Messages between peers and a relay: bounded codec and ids of peers.
 
 Every message begins with the protocol's version and its kind. The one that matters for speed is a packet: a head of
 38 bytes, in which a peer writes who it is for and the relay who it is from, and WireGuard's bytes. Whoever forwards
@@ -6,11 +6,8 @@ one replaces the head (:func:`packet_head`) and touches nothing else.
 """
 
 import base64
-import binascii
 import hashlib
-import hmac
-import string
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import NewType
 
@@ -18,6 +15,7 @@ import attrs
 
 from meshloom.errors import ProtocolError
 from meshloom.model.keys import PublicKey
+from meshloom.protocol.relay_address import RelayAddress
 
 RelayPeerID = NewType("RelayPeerID", bytes)
 """How a relay calls a peer: 36 bytes."""
@@ -30,15 +28,9 @@ ID_SIZE = 36
 HEAD_SIZE = 2 + ID_SIZE
 LONGEST = 8820
 LONGEST_AUTH = 212
-LONGEST_URL = 8192
 IDS_OF_A_MESSAGE = (LONGEST - 2) // ID_SIZE
 LONGEST_PACKET = LONGEST - HEAD_SIZE
 MAGIC = b"\x21\x12\xa4\x42"
-
-ALGORITHM_SHA256 = 1
-SIGNATURE_SIZE = 32
-SHORTEST_PAYLOAD, LONGEST_PAYLOAD = 10, 20
-"""Characters of a token's payload: a time in seconds."""
 
 
 class Kind(IntEnum):
@@ -195,63 +187,6 @@ def _auth(body: bytes) -> Auth:
 
 
 def _url(body: bytes) -> str:
-    if not 1 <= len(body) <= LONGEST_URL:
-        raise ProtocolError(f"a relay's URL has 1 to {LONGEST_URL} bytes, not {len(body)}")
-    if not body.isascii() or not body.decode("ascii").isprintable():
-        raise ProtocolError("a relay's URL is printable ASCII")
-    return body.decode("ascii")
-
-
-def secret_key(secret: str) -> bytes:
-    """What tokens are signed with, from the secret that relays and management share."""
-    return hashlib.sha256(secret.encode()).digest()
-
-
-def issue_token(secret: str, expires: int) -> tuple[str, str]:
-    """Payload and signature of a token that is good until that time (seconds since 1970)."""
-    payload = str(expires)
-    signature = hmac.digest(secret_key(secret), payload.encode(), "sha256")
-    return payload, base64.b64encode(signature).decode()
-
-
-def join_token(payload: str, signature: str) -> bytes:
-    """The token that a peer shows to a relay, from what management handed out.
-
-    Raises:
-        ProtocolError: The signature is not of the one algorithm there is, or the payload is no time.
-    """
-    try:
-        signed = base64.b64decode(signature, validate=True)
-    except (ValueError, binascii.Error):
-        signed = b""
-    if len(signed) != SIGNATURE_SIZE:
-        raise ProtocolError("the signature of a relay's token is no HMAC-SHA256 in base64")
-    if not _is_time(payload):
-        raise ProtocolError("the payload of a relay's token is no time in seconds")
-    return bytes((ALGORITHM_SHA256,)) + signed + payload.encode()
-
-
-def check_token(token: bytes, keys: Sequence[bytes], now: float) -> str:
-    """Why a token is not accepted; empty where it is.
-
-    Args:
-        token: As a peer showed it.
-        keys: Of :func:`secret_key`; several where a secret is being replaced. Compared in constant time.
-        now: Seconds since 1970.
-    """
-    signature, payload = token[1 : 1 + SIGNATURE_SIZE], token[1 + SIGNATURE_SIZE :]
-    if not token or token[0] != ALGORITHM_SHA256 or len(signature) != SIGNATURE_SIZE:
-        return "malformed"
-    known = False
-    for key in keys:
-        known |= hmac.compare_digest(hmac.digest(key, payload, "sha256"), signature)
-    if not known:
-        return "wrong secret"
-    text = payload.decode("ascii", "replace")
-    if not _is_time(text):
-        return "malformed"
-    return "expired" if now > int(text) else ""
-
-
-def _is_time(text: str) -> bool:
-    return SHORTEST_PAYLOAD <= len(text) <= LONGEST_PAYLOAD and not set(text) - set(string.digits)
+    text = body.decode("latin-1")
+    RelayAddress.parse(text)
+    return text

@@ -125,14 +125,19 @@ class RelayClient:
 
     Args:
         id: Of this peer.
-        token: As :func:`~meshloom.protocol.relay.join_token` makes it.
+        token: As :func:`~meshloom.protocol.relay_token.join_token` makes it.
         now: Seconds of a clock that does not jump; the connection is open.
+
+    Attributes:
+        gives_way: Whether another connection is about to take this one's place: asked whether it is there, it leaves.
     """
 
     id: RelayPeerID
     token: bytes = attrs.field(repr=False)
     now: float
     state: State = attrs.field(default=State.AUTHENTICATING, init=False)
+    gives_way: bool = attrs.field(default=False, init=False)
+    _shown: _Question | None = attrs.field(default=None, init=False)
     _greeting: _Question = attrs.field(init=False)
     _expected: float = attrs.field(init=False)
     _asked: dict[RelayPeerID, _Question] = attrs.field(factory=dict, init=False)
@@ -162,7 +167,18 @@ class RelayClient:
             return None
         if self.state is State.AUTHENTICATING:
             return self._greeting.due
-        return min([self._expected, *(question.due for question in self._asked.values())])
+        shown = [self._shown.due] if self._shown is not None else []
+        return min([self._expected, *shown, *(question.due for question in self._asked.values())])
+
+    def show(self, token: bytes, now: float) -> None:
+        """Shows a newer token, with which a relay that knows it lets the session go on for longer."""
+        self.now = now
+        if token == self.token or self.state is State.LOST:
+            return
+        self.token = token
+        self._out.append(encode(Auth(self.id, token)))
+        if self.state is State.READY:
+            self._shown = _Question.asked(now, AUTH_WITHIN)
 
     def is_open(self, peer: RelayPeerID) -> bool:
         """Whether packets to the peer are forwarded, as far as is known."""
@@ -234,6 +250,10 @@ class RelayClient:
             if self._greeting.is_to_be_repeated(now):
                 self._out.append(encode(Auth(self.id, self.token)))
             return
+        if self._shown is not None and self._shown.is_to_be_repeated(now):
+            self._out.append(encode(Auth(self.id, self.token)))
+        elif self._shown is not None and now >= self._shown.until:
+            self._shown = None  # the relay knows no such token
         again = [peer for peer, question in self._asked.items() if question.is_to_be_repeated(now)]
         self._out += encode_lists(Kind.SUBSCRIBE, again)
         late = [peer for peer, question in self._asked.items() if now >= question.until]
@@ -250,6 +270,11 @@ class RelayClient:
 
     def _handle(self, message: object) -> None:
         match message:
+            case HealthCheck() if self.gives_way:
+                self._out.append(CLOSE)
+                self._lose("another connection takes its place")
+            case AuthResponse():
+                self._shown = None
             case HealthCheck():
                 self._expected = self.now + HEALTH_WITHIN
                 self._out.append(HEALTH_CHECK)
@@ -264,8 +289,6 @@ class RelayClient:
                 self._events.append(PacketReceived(peer, payload))
             case Packet(peer, payload):
                 self._keep(peer, payload)
-            case _:
-                """A second acceptance changes nothing."""
 
     def _came(self, peer: RelayPeerID) -> None:
         if self._asked.pop(peer, None) is None:

@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError
 
 from meshloom.errors import ProtocolError
 from meshloom.model.keys import PublicKey
+from meshloom.protocol.relay_address import RelayAddress
 from meshloom.rpc import signalexchange_pb2 as pb
 
 MAX_BODY = 64 * 1024
@@ -42,7 +43,8 @@ class SignalMessage:
         session_id: 5 bytes that change when the sender's ICE session restarts; None where it told none.
         candidate: A candidate's line.
         wg_listen_port: The sender's WireGuard port.
-        relay_address: The sender's home relay; None where it has none.
+        relay_address: The sender's home relay, as it wrote it; None where it has none, or told of something else.
+        relay_refused: Whether it told of something that is not the address of a relay.
     """
 
     kind: SignalKind
@@ -54,6 +56,7 @@ class SignalMessage:
     version: str = ""
     relay_address: str | None = None
     relay_ip: bytes | None = None
+    relay_refused: bool = False
 
     def encode(self) -> bytes:
         """The plain body."""
@@ -87,6 +90,8 @@ def decode(data: bytes, sender: PublicKey) -> SignalMessage:
     except (DecodeError, ValueError) as error:
         raise ProtocolError("no signal message of a known kind") from error
     offer = kind in (SignalKind.OFFER, SignalKind.ANSWER)
+    tells_relay = offer and body.HasField("relayServerAddress")
+    relay = _relay(body.relayServerAddress) if tells_relay else None
     return SignalMessage(
         kind,
         sender,
@@ -95,9 +100,19 @@ def decode(data: bytes, sender: PublicKey) -> SignalMessage:
         candidate=body.payload if kind is SignalKind.CANDIDATE else "",
         wg_listen_port=body.wgListenPort if body.wgListenPort < 1 << 16 else 0,
         version=body.netBirdVersion[:64],
-        relay_address=body.relayServerAddress[:1024] if body.HasField("relayServerAddress") else None,
+        relay_address=relay,
         relay_ip=body.relayServerIP if len(body.relayServerIP) in (4, 16) else None,
+        relay_refused=tells_relay and relay is None,
     )
+
+
+def _relay(text: str) -> str | None:
+    """Returns the text, which others compare letter by letter, if it is the address of a relay."""
+    try:
+        RelayAddress.parse(text)
+    except ProtocolError:
+        return None
+    return text
 
 
 def _credentials(payload: str) -> Credentials | None:

@@ -43,14 +43,33 @@ class RelayTable:
         " the order of the URLs. 0: only where no other is there.",
     )
     token_lifetime: timedelta = key(
-        default=timedelta(hours=24), help="How long a peer's token for relays is good; renewed at half of it."
+        default=timedelta(hours=24),
+        help="How long a peer's token for relays is good; renewed at half of it. A connection to a relay ends with the"
+        " token that it was opened with, unless the peer has shown a newer one.",
     )
     health_interval: timedelta = key(
         default=timedelta(seconds=15), help="How often management tries each of `relay.urls`; 0 for never."
     )
     max_peers: int = key(default=20_000, help="Connections to this relay, further ones are refused.")
-    max_waiting: int = key(default=1_000, help="Connections that have not shown a token yet; the oldest gives way.")
+    max_waiting: int = key(
+        default=1_000,
+        help="Connections that have not shown a token yet; the oldest of the address that has most gives way.",
+    )
+    max_per_token: int = key(
+        default=1_000,
+        help="Connections with one and the same token, of tokens that do not name their peer. NetBird's management"
+        " gives the same token to all machines that ask within a second.",
+    )
     queue: int = key(default=256 * 1024, help="Bytes kept for a peer that reads slowly; the oldest packets give way.")
+    total_queue: int = key(
+        default=256 * 1024 * 1024,
+        help="Bytes kept for all such peers together; the oldest packets of the one with most give way.",
+    )
+    total_watched: int = key(
+        default=2_000_000,
+        help="Other peers that all peers of this relay together may wait for; half is shared out evenly, and each peer"
+        " may wait for 10 000.",
+    )
     peer_rate: int = key(default=0, help="Bytes a second that one peer may send through this relay; 0 for no bound.")
     total_rate: int = key(default=0, help="Bytes a second of all peers of this relay together; 0 for no bound.")
 

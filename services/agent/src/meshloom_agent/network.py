@@ -9,7 +9,7 @@ import attrs
 
 from meshloom.errors import ProtocolError
 from meshloom.model.keys import PublicKey
-from meshloom.protocol.relay import join_token
+from meshloom.protocol.relay_token import join_token
 from meshloom.rpc import management_pb2 as pb
 from meshloom.tunnel import IPInterface
 from meshloom_agent.channel import ServerAddress

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from meshloom.protocol.relay import issue_token
+from meshloom.protocol.relay_token import issue_token
 
 MOST_RELAYS = 7
 """Relays that a peer is told of; it connects to no more at once."""

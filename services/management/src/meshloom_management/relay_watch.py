@@ -14,8 +14,9 @@ import anyio
 from meshloom.errors import TransportError
 from meshloom.log import RELAY
 from meshloom.model.keys import PrivateKey
-from meshloom.protocol.relay import join_token, relay_peer_id
+from meshloom.protocol.relay import relay_peer_id
 from meshloom.protocol.relay_client import DRAINS, Authenticated, RelayClient, RelayLost
+from meshloom.protocol.relay_token import join_token
 from meshloom.transport import Connection, Receiver, RelayAddress, Transport
 
 _log = logging.getLogger(__name__)

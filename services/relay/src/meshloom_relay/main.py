@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from meshloom.errors import ConfigError
+from meshloom.protocol.relay import RelayPeerID
+from meshloom.protocol.relay_token import RelayToken
 from meshloom.service import Setup
 from meshloom.transport import ServesDatagrams, ServesStreams, Transport, TransportContext
 from meshloom_front.commands import server_commands
@@ -17,7 +19,7 @@ from meshloom_front.port import Upgrades
 from meshloom_front.relays import relay_secrets, relay_url
 from meshloom_front.running import Parts, serve
 from meshloom_relay.limits import RelayLimits
-from meshloom_relay.service import Relay
+from meshloom_relay.service import Refusal, Relay
 
 _log = logging.getLogger(__name__)
 
@@ -40,14 +42,24 @@ async def run(setup: Setup[ServerConfig]) -> None:
     await serve(setup.config, parts)
 
 
-def add_relay(parts: Parts, setup: Setup[ServerConfig]) -> Relay:
+def accept_any(_id: RelayPeerID, _token: RelayToken) -> str:
+    """Accepts every peer whose token is good: a relay alone does not know who is registered."""
+    return ""
+
+
+def add_relay(parts: Parts, setup: Setup[ServerConfig], refusal: Refusal = accept_any) -> Relay:
     """The relay, on the server's TCP port and on the UDP port of the same number.
+
+    Args:
+        parts: Of the server.
+        setup: What the server is run with.
+        refusal: Returns why a peer with a good token is not accepted; empty where it is.
 
     Raises:
         ConfigError: The URL, the secret or a bound is wrong.
     """
     config = setup.config
-    relay = Relay(relay_url(config), relay_secrets(config), _limits(config), parts.registry)
+    relay = Relay(relay_url(config), relay_secrets(config), _limits(config), parts.registry, refusal=refusal)
     parts.tasks.append(relay.run)
     parts.drain.append(relay.drain)
     parts.opening.append(partial(_open_transports, parts, setup, relay))
@@ -56,13 +68,22 @@ def add_relay(parts: Parts, setup: Setup[ServerConfig]) -> Relay:
 
 def _limits(config: ServerConfig) -> RelayLimits:
     table = config.relay
-    for name in ("max_peers", "max_waiting", "queue"):
+    for name in ("max_peers", "max_waiting", "max_per_token", "queue", "total_queue", "total_watched"):
         if getattr(table, name) < 1:
             raise ConfigError(f"relay.{name} = {getattr(table, name)}: must be at least 1")
     for name in ("peer_rate", "total_rate"):
         if getattr(table, name) < 0:
             raise ConfigError(f"relay.{name} = {getattr(table, name)}: is a rate in bytes a second, or 0 for no bound")
-    return RelayLimits(table.max_peers, table.max_waiting, table.queue, table.peer_rate, table.total_rate)
+    return RelayLimits(
+        peers=table.max_peers,
+        waiting=table.max_waiting,
+        per_token=table.max_per_token,
+        queue=table.queue,
+        total_queue=table.total_queue,
+        total_watched=table.total_watched,
+        peer_rate=table.peer_rate,
+        total_rate=table.total_rate,
+    )
 
 
 @asynccontextmanager

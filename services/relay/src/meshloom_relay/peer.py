@@ -7,26 +7,36 @@ from typing import TYPE_CHECKING
 from meshloom.log import PEER
 from meshloom.protocol.relay import HEAD_SIZE, Kind, RelayPeerID, encode_lists, id_text, packet_head
 from meshloom.protocol.relay_session import (
-    PeerArrived,
+    PeerAnswered,
+    PeerClaims,
     RelaySession,
     SessionLost,
     State,
+    TokenRenewed,
     Unwatched,
     Watched,
 )
 from meshloom.transport import Connection, Receiver
+from meshloom_relay.backlog import OVERHEAD
 
 if TYPE_CHECKING:
     from meshloom_relay.service import Relay
 
 _log = logging.getLogger(__name__)
 
-MOST_TOLD = 2_000
-"""Messages about other peers and health checks that wait for one that does not read; then it is sent away."""
+MOST_TOLD, LONGEST_TOLD = 2_000, 1 << 20
+"""Messages about other peers and health checks that wait for one that does not read, and their bytes; then it is sent
+away."""
 
 
 class RelayPeer(Receiver):
-    """A connection, from the first byte on; made for each by the relay."""
+    """A connection, from the first byte on; made for each by the relay.
+
+    Attributes:
+        is_here: Whether it is the peer's one connection now.
+        mark: The token that it is counted for; empty for none.
+        queued: Bytes of packets that wait for it.
+    """
 
     __slots__ = (
         "_bucket",
@@ -36,9 +46,12 @@ class RelayPeer(Receiver):
         "_relay",
         "_routes",
         "_told",
+        "_told_bytes",
         "_total",
         "_traffic",
         "is_ended",
+        "is_here",
+        "mark",
         "queued",
         "session",
     )
@@ -51,8 +64,14 @@ class RelayPeer(Receiver):
         self._head = b""
         self._told: deque[bytes] | None = None
         self._queue: deque[bytes] | None = None
-        self.queued = 0
-        self.is_ended = False
+        self.queued = self._told_bytes = 0
+        self.is_ended = self.is_here = False
+        self.mark = b""
+
+    @property
+    def source(self) -> str:
+        """Returns the address that it comes from."""
+        return self._connection.remote[0]
 
     @property
     def name(self) -> str:
@@ -90,13 +109,13 @@ class RelayPeer(Receiver):
         while self._told:
             if not self._connection.send(self._told[0]):
                 return
-            self._told.popleft()
+            self._kept(told=-len(self._told.popleft()))
         while self._queue:
             packet = self._queue[0]
             if not (sent := self._connection.send(packet)) and len(packet) <= self._connection.max_message_size:
                 return
             self._queue.popleft()
-            self.queued -= len(packet)
+            self._kept(-len(packet) - OVERHEAD)
             if not sent:  # the connection's path has become narrower
                 self._relay.counts.dropped["too long"] += 1
                 continue
@@ -110,8 +129,11 @@ class RelayPeer(Receiver):
 
     def left(self) -> None:
         """It is no peer here any more, though its connection may still be there."""
-        self._traffic.peers -= 1
-        self._queue, self._told, self.queued = None, None, 0
+        if self.is_here:
+            self.is_here = False
+            self._traffic.peers -= 1
+        self._kept(-self.queued, -self._told_bytes)
+        self._queue, self._told = None, None
 
     def tick(self, now: float) -> None:
         """Time has passed."""
@@ -122,13 +144,16 @@ class RelayPeer(Receiver):
 
     def say(self, message: bytes) -> None:
         """Send something of the relay's own, in order; it is never dropped for want of room."""
-        if not self._told and self._connection.send(message):
+        if self.is_ended or (not self._told and self._connection.send(message)):
             return
         if self._told is None:
             self._told = deque()
         self._told.append(message)
-        if len(self._told) > MOST_TOLD:
+        self._kept(told=len(message))
+        if len(self._told) > MOST_TOLD or self._told_bytes > LONGEST_TOLD:
             self.end("too slow")
+        else:
+            self._relay.shed()
 
     def end(self, reason: str) -> None:
         """Close, telling the peer where the session still stands."""
@@ -146,21 +171,46 @@ class RelayPeer(Receiver):
             self.say(message)
         for event in session.events():
             match event:
-                case PeerArrived(peer):
-                    self._head = packet_head(peer)
-                    self._traffic.peers += 1
-                    _log.info(
-                        "peer connected by %s: %s", self._connection.transport, self.name, extra={PEER: self.name}
-                    )
-                    _log.debug("%s is at %s:%d", self.name, *self._connection.remote, extra={PEER: self.name})
-                    relay.arrived(self, peer)
+                case PeerClaims(peer, token):
+                    relay.claimed(self, peer, token)
+                case TokenRenewed():
+                    relay.renewed(self)
+                case PeerAnswered():
+                    relay.answered(self)
                 case Watched(peers, new):
                     relay.where.watch(self, new)
                     self.tell(Kind.ONLINE, relay.where.online(peers))
                 case Unwatched(peers):
-                    relay.where.unwatch(self, peers)
+                    relay.unwatched(self, peers)
                 case SessionLost(reason):
                     self.end(reason)
+
+    def admit(self, id: RelayPeerID) -> None:
+        """Becomes the one connection of that peer."""
+        self._head, self.is_here = packet_head(id), True
+        self._traffic.peers += 1
+        _log.info("peer connected by %s: %s", self._connection.transport, self.name, extra={PEER: self.name})
+        _log.debug("%s is at %s:%d", self.name, *self._connection.remote, extra={PEER: self.name})
+        self.session.admit(self._relay.monotonic())
+        self.act()
+
+    def refuse(self, reason: str) -> None:
+        """Sends the peer away."""
+        self.session.refuse(reason, self._relay.monotonic())
+        self.act()
+
+    def ask(self) -> None:
+        """Asks the peer whether it is there."""
+        self.session.ask(self._relay.monotonic())
+        self.act()
+
+    def shed(self) -> None:
+        """Drops the oldest packet for want of room in the relay; ends where only the relay's own messages wait."""
+        if self._queue:
+            self._kept(-len(self._queue.popleft()) - OVERHEAD)
+            self._relay.counts.dropped["total queue"] += 1
+        else:
+            self.end("too slow")
 
     def tell(self, kind: Kind, peers: list[RelayPeerID]) -> None:
         """Tell the peer of others that have come or are gone."""
@@ -185,7 +235,15 @@ class RelayPeer(Receiver):
         if self._queue is None:
             self._queue = deque()
         self._queue.append(b"".join((head, payload)))
-        self.queued += size
+        self._kept(size + OVERHEAD)
         while self.queued > self._relay.limits.queue:
-            self.queued -= len(self._queue.popleft())
+            self._kept(-len(self._queue.popleft()) - OVERHEAD)
             dropped["slow reader"] += 1
+        self._relay.shed()
+
+    def _kept(self, packets: int = 0, told: int = 0) -> None:
+        """Counts what waits for the peer."""
+        before = self.queued + self._told_bytes
+        self.queued += packets
+        self._told_bytes += told
+        self._relay.backlog.move(self, before, self.queued + self._told_bytes)

@@ -2,18 +2,22 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import anyio
 from prometheus_client import CollectorRegistry
 
 from meshloom.log import PEER
-from meshloom.protocol.relay import Kind, RelayPeerID, check_token, packet_head, secret_key
-from meshloom.protocol.relay_session import RelaySession, Whereabouts
+from meshloom.protocol.relay import Kind, RelayPeerID, packet_head
+from meshloom.protocol.relay_session import RelaySession
+from meshloom.protocol.relay_token import RelayToken, check_token, secret_key
+from meshloom.protocol.relay_where import Claims, Whereabouts
 from meshloom.transport import Connection, Receiver
-from meshloom_relay.limits import Bucket, RelayLimits
+from meshloom_relay.backlog import Backlog
+from meshloom_relay.limits import Bucket, RelayLimits, Tokens, WatchPool
 from meshloom_relay.metrics import Counts, RelayCollector
 from meshloom_relay.peer import RelayPeer
+from meshloom_relay.waiting import WaitingRoom, source_of
 
 _log = logging.getLogger(__name__)
 
@@ -21,6 +25,9 @@ EVERY = 1.0
 """Seconds between looks at who is due for a health check or has not answered one."""
 DRAIN_WITHIN = 3.0
 """Seconds that peers have to take what was sent to them before a relay that stops."""
+
+
+Refusal = Callable[[RelayPeerID, RelayToken], str]
 
 
 class Relay:
@@ -33,6 +40,7 @@ class Relay:
         secrets: Any of which tokens may be signed with.
         limits: What it may cost.
         registry: Where its metrics go.
+        refusal: Returns why a peer with a good token is not accepted; empty where it is.
         monotonic: Seconds.
         now: Seconds since 1970, for the expiry of tokens.
     """
@@ -44,6 +52,7 @@ class Relay:
         limits: RelayLimits,
         registry: CollectorRegistry,
         *,
+        refusal: Refusal,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -53,26 +62,31 @@ class Relay:
         self.counts = Counts()
         self.total = Bucket(limits.total_rate, monotonic) if limits.total_rate else None
         self._keys = [secret_key(secret) for secret in secrets]
-        self._now = now
+        self.backlog: Backlog[RelayPeer] = Backlog(limits.total_queue)
+        self._now, self._refusal = now, refusal
         self._connections: set[RelayPeer] = set()
-        self._waiting: dict[RelayPeer, None] = {}
+        self._waiting: WaitingRoom[RelayPeer] = WaitingRoom(limits.waiting)
+        self._claims: Claims[RelayPeer] = Claims()
+        self._tokens = Tokens(limits.per_token)
+        self._watches = WatchPool(limits.total_watched, limits.peers)
         self._draining = False
         self._empty = anyio.Event()
-        registry.register(RelayCollector(self.counts, lambda: len(self._waiting), self._queued))
+        registry.register(RelayCollector(self.counts, lambda: len(self._waiting), lambda: self.backlog.held))
 
     def __len__(self) -> int:
         return len(self._connections)
 
     def accept(self, connection: Connection) -> Receiver | None:
         """A transport's connection; None where there is no room for it."""
-        if self._draining or len(self._connections) >= self.limits.peers:
+        if self._draining or len(self._connections) - len(self._waiting) >= self.limits.peers:
             self.counts.ended["draining" if self._draining else "too many"] += 1
             return None
-        if len(self._waiting) >= self.limits.waiting:
-            next(iter(self._waiting)).end("too many")
-        peer = RelayPeer(self, connection, RelaySession(self.url, self._check, self.monotonic()))
+        session = RelaySession(self.url, self._check, self.monotonic())
+        peer = RelayPeer(self, connection, session)
+        session.room = lambda wanted: self._watches.take(len(session.watched), wanted)
         self._connections.add(peer)
-        self._waiting[peer] = None
+        if (leaves := self._waiting.add(peer, source_of(peer.source))) is not None:
+            leaves.end("too many")
         return peer
 
     def new_bucket(self) -> Bucket | None:
@@ -80,12 +94,18 @@ class Relay:
         return Bucket(self.limits.peer_rate, self.monotonic) if self.limits.peer_rate else None
 
     async def run(self) -> None:
-        """Look after health checks until cancelled."""
+        """Look after health checks and claims until cancelled."""
         while True:
             await anyio.sleep(EVERY)
-            now = self.monotonic()
-            for peer in list(self._connections):
-                peer.tick(now)
+            self.tick(self.monotonic())
+
+    def tick(self, now: float) -> None:
+        """Does what is due."""
+        for peer in list(self._connections):
+            peer.tick(now)
+        for id in self._claims.due(now):
+            if (claimant := self._claims.settle(id)) is not None:
+                self._admit(claimant, id)
 
     async def drain(self) -> None:
         """Accept nobody any more, tell all peers to go elsewhere, and wait for them to take what was sent."""
@@ -97,15 +117,57 @@ class Relay:
                 self._empty = anyio.Event()
                 await self._empty.wait()
 
-    def arrived(self, peer: RelayPeer, id: RelayPeerID) -> None:
-        """A peer has shown who it is; an older connection of the same one ends."""
-        self._waiting.pop(peer, None)
-        self.routes[packet_head(id)] = peer
-        old, watching = self.where.arrive(id, peer)
-        if old is not None:
-            old.end("replaced")
-        for each in watching:
-            each.tell(Kind.ONLINE, [id])
+    def remove(self, id: RelayPeerID) -> None:
+        """Sends a peer away at once; whether it may come again, ``refusal`` says."""
+        for each in (self.where.here.get(id), self._claims.settle(id)):
+            if each is not None:
+                each.refuse("removed")
+
+    def shed(self) -> None:
+        """Drops what waits for the slowest readers until it is no more than it may be."""
+        while self.backlog.is_over:
+            self.backlog.largest().shed()
+
+    # -- what connections tell ---------------------------------------------------------------------------------
+
+    def claimed(self, peer: RelayPeer, id: RelayPeerID, token: RelayToken) -> None:
+        """A connection has shown a good token for an id, which another connection may have."""
+        self._waiting.discard(peer)
+        if reason := self._refusal(id, token):
+            peer.refuse(reason)
+            return
+        if token.peer is None:
+            if not self._tokens.take(token.mark):
+                peer.refuse("token: too many peers")
+                return
+            peer.mark = token.mark
+        holder = self.where.here.get(id)
+        admitted, earlier = self._claims.claim(
+            id, peer, is_held=holder is not None, is_named=token.peer is not None, now=self.monotonic()
+        )
+        if earlier is not None:
+            earlier.refuse("peer is here")
+        if admitted:
+            self._admit(peer, id)
+        elif holder is not None:
+            holder.ask()
+
+    def answered(self, peer: RelayPeer) -> None:
+        """A peer is there: who claims its id is sent away."""
+        id = peer.session.peer
+        if id is not None and (claimant := self._claims.settle(id)) is not None:
+            claimant.refuse("peer is here")
+
+    def renewed(self, peer: RelayPeer) -> None:
+        """A peer's token is one with its name now."""
+        if peer.mark:
+            self._tokens.give_back(peer.mark)
+            peer.mark = b""
+
+    def unwatched(self, peer: RelayPeer, ids: Collection[RelayPeerID]) -> None:
+        """A peer no longer watches some others."""
+        self.where.unwatch(peer, ids)
+        self._watches.give_back(len(peer.session.watched) + len(ids), len(ids))
 
     def ended(self, peer: RelayPeer, reason: str) -> None:
         """A connection is being closed; nothing goes to it any more."""
@@ -113,7 +175,7 @@ class Relay:
             return
         peer.is_ended = True
         self.counts.ended[reason] += 1
-        level = logging.DEBUG if peer.session.peer is None else logging.INFO  # addresses of strangers fill no log
+        level = logging.INFO if peer.is_here else logging.DEBUG  # those who never were peers fill no log
         _log.log(level, "peer gone (%s): %s", reason, peer.name, extra={PEER: peer.name})
         self._forget(peer)
 
@@ -124,21 +186,34 @@ class Relay:
         if not self._connections:
             self._empty.set()
 
+    def _admit(self, peer: RelayPeer, id: RelayPeerID) -> None:
+        """Makes a connection the one of that peer; an older one ends."""
+        self.routes[packet_head(id)] = peer
+        old, watching = self.where.arrive(id, peer)
+        peer.admit(id)
+        if old is not None:
+            old.end("replaced")
+        for each in watching:
+            each.tell(Kind.ONLINE, [id])
+
     def _forget(self, peer: RelayPeer) -> None:
-        self._waiting.pop(peer, None)
+        self._waiting.discard(peer)
+        watched = len(peer.session.watched)
         self.where.unwatch(peer, peer.session.watched)
+        self._watches.give_back(watched, watched)
+        self.renewed(peer)
         id = peer.session.peer
-        if id is None:
-            return
+        if id is not None:
+            self._claims.withdraw(id, peer)
+            if peer.is_here and not self._draining and (claimant := self._claims.settle(id)) is not None:
+                self._admit(claimant, id)  # in its place: nobody needs to be told
         peer.left()
-        if self.routes.get(packet_head(id)) is peer:
-            del self.routes[packet_head(id)]
+        if id is None or self.where.here.get(id) is not peer:
+            return
+        del self.routes[packet_head(id)]
         watching = self.where.leave(id, peer)
         for each in () if self._draining else watching:  # all of them are told to go
             each.tell(Kind.OFFLINE, [id])
 
-    def _check(self, token: bytes) -> str:
+    def _check(self, token: bytes) -> RelayToken | str:
         return check_token(token, self._keys, self._now())
-
-    def _queued(self) -> int:
-        return sum(peer.queued for peer in self._connections)

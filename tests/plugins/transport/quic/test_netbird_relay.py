@@ -11,7 +11,8 @@ import pytest
 
 from meshloom.errors import TransportError
 from meshloom.model.keys import PrivateKey
-from meshloom.protocol.relay import Auth, Kind, encode, issue_token, join_token, packet_head, relay_peer_id
+from meshloom.protocol.relay import Auth, Kind, encode, packet_head, relay_peer_id
+from meshloom.protocol.relay_token import issue_token, join_token
 from meshloom.transport import RelayAddress
 
 pytestmark = [pytest.mark.anyio, pytest.mark.peer]

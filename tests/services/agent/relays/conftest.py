@@ -9,12 +9,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from meshloom.model.keys import PublicKey
-from meshloom.protocol.relay import issue_token, join_token, packet_head
+from meshloom.protocol.relay import packet_head
+from meshloom.protocol.relay_token import issue_token, join_token
 from meshloom.testing.fakes.transport import MemoryRelays, MemoryTransport
 from meshloom.testing.transport_ground import until
 from meshloom_agent.mesh import RelayPlan, RelayUse
 from meshloom_agent.relays import NamedTransport, RelayLinks
 from meshloom_relay.limits import RelayLimits
+from meshloom_relay.main import accept_any
 from meshloom_relay.service import Relay
 
 SECRET = "a secret"
@@ -137,6 +139,7 @@ class World:
             secrets,
             RelayLimits(**limits),
             self.registries[name],
+            refusal=accept_any,
             monotonic=anyio.current_time,
             now=lambda: self.now,
         )
@@ -162,8 +165,7 @@ class World:
         while anyio.current_time() < until:
             await anyio.sleep(min(1.0, seconds))
             for relay in self.relays.values():
-                for peer in list(relay._connections):
-                    peer.tick(anyio.current_time())
+                relay.tick(anyio.current_time())
 
     def ended(self, name, reason):
         return self.registries[name].get_sample_value("meshloom_relay_ended_total", {"reason": reason}) or 0

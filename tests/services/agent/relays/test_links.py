@@ -6,7 +6,7 @@ from ipaddress import ip_address
 import anyio
 import pytest
 
-from meshloom.protocol.relay import join_token
+from meshloom.protocol.relay_token import join_token
 from meshloom.testing.fakes.transport import MemoryTransport
 from meshloom.testing.transport_ground import until
 from meshloom_agent.relays import NamedTransport

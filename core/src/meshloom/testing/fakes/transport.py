@@ -137,10 +137,14 @@ class MemoryConnection(Connection):
 
 
 class MemoryTransport(Transport):
-    """Connects in a network in memory."""
+    """Connects in a network in memory.
+
+    Attributes:
+        host: The address that relays see.
+    """
 
     def __init__(self, network: MemoryRelays) -> None:
-        self.network = network
+        self.network, self.host = network, "192.0.2.1"
         self._connected: list[MemoryConnection] = []
 
     async def connect(self, address: RelayAddress, receiver: Receiver) -> Connection:
@@ -153,7 +157,7 @@ class MemoryTransport(Transport):
         if accept is None:
             raise TransportError(f"{address} cannot be reached: nobody is there")
         near = MemoryConnection(self.network, place, place, receiver=receiver)
-        far = MemoryConnection(self.network, place, ("192.0.2.1", self.network.next_port()))
+        far = MemoryConnection(self.network, place, (self.host, self.network.next_port()))
         near.other, far.other = far, near
         self.network.ends |= {near, far}
         far.receiver = accept(far)
