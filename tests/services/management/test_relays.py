@@ -5,11 +5,13 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
 import anyio
+import attrs
 import pytest
 from prometheus_client import CollectorRegistry
 
 from meshloom.config import Secret
 from meshloom.errors import ConfigError
+from meshloom.protocol.relay import relay_peer_id
 from meshloom.protocol.relay_token import check_token, join_token, secret_key
 from meshloom.rpc import management_pb2 as pb
 from meshloom.testing.fakes.transport import MemoryRelays, MemoryTransport
@@ -46,8 +48,8 @@ def test_other_relays_are_told_of_in_the_order_given(tmp_path):
     given = config(tmp_path, urls=("rels://b.example", A, "rel://c.example"), secret=Secret("one\ntwo"))
     relay = service_addresses(given, has_relay=True).relay
     assert relay.urls_for("peer") == [B, A, "rel://c.example:80"]
-    token = join_token(*relay.token(NOW))
-    assert check_token(token, [secret_key("one")], NOW.timestamp()) == ""
+    token = join_token(*relay.token("peer", NOW))
+    assert not isinstance(check_token(token, [secret_key("one")], NOW.timestamp()), str)
 
 
 @pytest.mark.parametrize(
@@ -114,15 +116,21 @@ class Relays:
         from meshloom_relay.service import Relay
 
         self.network, self.told, self.stacks, self.made = MemoryRelays(), [], {}, {}
-        self.new = lambda url, secret: Relay(url, [secret], RelayLimits(), CollectorRegistry())
+        self.new = lambda url, secret: Relay(url, [secret], RelayLimits(), CollectorRegistry(), refusal=lambda *_: "")
+        self.naming = []
         self.credentials = RelayCredentials((A, B), "secret")
         self.watch = RelayWatch(
             (A, B),
             [MemoryTransport(self.network)],
-            lambda: self.credentials.token(datetime.now(UTC)),
-            self.told.append,
+            lambda own: self.credentials.probe_tokens(own, datetime.now(UTC)),
+            self.changed,
             every=0.01,
         )
+
+    def changed(self, down, naming):
+        self.naming.append(naming)
+        if down != (self.told[-1] if self.told else frozenset()):
+            self.told.append(down)
 
     async def start(self, url, secret="secret"):
         host = url.removeprefix("rels://").removesuffix(":443")
@@ -175,3 +183,56 @@ async def test_a_relay_that_refuses_the_tokens_is_not_told_of(relays):
         tasks.start_soon(relays.watch.run)
         await until(lambda: relays.told == [frozenset({A})])
         tasks.cancel_scope.cancel()
+
+
+async def test_which_relays_know_tokens_with_a_name_is_found_out_and_the_others_are_told_of_as_well(relays):
+    await relays.start(A)
+    await relays.start(B)
+    relays.made[B]._refusal = lambda _, token: "malformed" if token.peer else ""  # as a relay of NetBird's
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(relays.watch.run)
+        await until(lambda: all(relays.made[url].where.here for url in (A, B)))
+        assert relays.naming[-1] == {A}
+        assert relays.told == []
+        tasks.cancel_scope.cancel()
+
+
+def relay_of(updates, state, peer):
+    return pb.NetbirdConfig.FromString(updates.config(state, peer)).relay
+
+
+async def test_a_peer_that_proves_itself_gets_a_token_with_its_name_for_the_relays_that_know_such(account, accounts):
+    relay = RelayCredentials((A, B), "secret", naming=frozenset({B}))
+    updates = Updates(accounts, ServiceAddresses("signal:443", relay=relay), "x")
+    classic, proving = await account.enrol("classic"), await account.enrol("proving")
+    await account.put(attrs.evolve(account.peer(proving.id), proves=True))
+    told = relay_of(updates, account.state, proving.id)
+    now = accounts.now().timestamp()
+    token = check_token(join_token(told.named.payload, told.named.signature), [secret_key("secret")], now)
+    assert (token.peer, token.account) == (relay_peer_id(proving.key), account.id)
+    assert list(told.named.urls) == [B]
+    assert list(told.urls) == [A, B]
+    assert check_token(join_token(told.tokenPayload, told.tokenSignature), [secret_key("secret")], now).peer is None
+    assert not relay_of(updates, account.state, classic.id).HasField("named")
+    relay.naming = frozenset()
+    assert not relay_of(updates, account.state, proving.id).HasField("named")
+
+
+@pytest.mark.parametrize(("lifetime", "spread"), [(timedelta(hours=24), 3600), (timedelta(minutes=1), 7.5)])
+def test_the_tokens_of_two_peers_differ_and_are_renewed_in_time(lifetime, spread):
+    relay = RelayCredentials((A,), "secret", lifetime)
+    expiries = [int(relay.token(f"peer{number}", NOW)[0]) - NOW.timestamp() for number in range(500)]
+    longest = lifetime.total_seconds()
+    assert all(longest - spread <= each <= longest for each in expiries)
+    assert min(expiries) > ServiceAddresses("signal:443", relay=relay).renew_every
+    assert max(Counter(expiries).values()) <= 500 // min(100, int(spread)) * 2
+
+
+def test_a_server_that_relays_knows_that_its_own_relay_knows_tokens_with_a_name(tmp_path):
+    own = "rels://mesh.example:443"
+    assert service_addresses(config(tmp_path), has_relay=True).relay.naming == {own}
+    listed = config(tmp_path, urls=(A, own), secret=Secret("x"))
+    assert service_addresses(listed, has_relay=True).relay.naming == {own}
+    assert (
+        service_addresses(config(tmp_path, urls=(A,), secret=Secret("x")), has_relay=True).relay.naming == frozenset()
+    )

@@ -11,6 +11,7 @@ import pytest
 from meshloom.config import Secret
 from meshloom.errors import ConfigError
 from meshloom.rpc import management_pb2 as pb
+from meshloom.testing import samples
 from meshloom_front.config import ServerConfig, TurnTable
 from meshloom_management.addresses import RelayCredentials, ServiceAddresses, TurnCredentials
 from meshloom_management.main import service_addresses
@@ -30,7 +31,8 @@ def turn(**table):
 
 
 def told(credentials, peer="peer7"):
-    config = netbird_config(ServiceAddresses("signal:443", turn=credentials), peer, metrics=False, now=NOW)
+    made = samples.peer(id=peer)
+    config = netbird_config(ServiceAddresses("signal:443", turn=credentials), made, metrics=False, now=NOW)
     return pb.NetbirdConfig.FromString(config).turns
 
 

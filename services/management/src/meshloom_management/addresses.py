@@ -8,8 +8,16 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from meshloom.protocol.relay_token import issue_token
+from meshloom.model.ids import PeerID
+from meshloom.model.peer import Peer
+from meshloom.protocol.relay import RelayPeerID, relay_peer_id
+from meshloom.protocol.relay_token import issue_named_token, issue_token, join_token
 
+LONGEST_OFFSET, OFFSET_SHARE = timedelta(hours=1), 8
+"""By how much a peer's tokens may expire earlier than others', as a time and as a share of their life: so the tokens
+of two peers differ, and not all connections to a relay end in the same second."""
+MANAGEMENT = "management"
+"""The account of management's own token for relays: not one of those that peers belong to."""
 MOST_RELAYS = 7
 """Relays that a peer is told of; it connects to no more at once."""
 
@@ -24,6 +32,7 @@ class RelayCredentials:
         lifetime: How long a token is good.
         weights: One for each URL: in proportion to them, peers are told another one first; none for the order of URLs.
         down: Relays that peers are not told of for now, unless there is no other.
+        naming: Relays that are known to accept tokens which name their peer.
     """
 
     urls: tuple[str, ...]
@@ -31,6 +40,7 @@ class RelayCredentials:
     lifetime: timedelta = timedelta(hours=24)
     weights: tuple[int, ...] = ()
     down: frozenset[str] = frozenset()
+    naming: frozenset[str] = frozenset()
 
     def urls_for(self, peer: str) -> list[str]:
         """What a peer is told, the preferred first; for the same peer it changes as little as can be."""
@@ -41,9 +51,24 @@ class RelayCredentials:
         up = [url for url in ordered if url not in self.down]
         return (up or ordered)[:MOST_RELAYS]
 
-    def token(self, now: datetime) -> tuple[str, str]:
-        """Payload (the time of expiry) and signature of a token."""
-        return issue_token(self.secret, int((now + self.lifetime).timestamp()))
+    def token(self, peer: PeerID, now: datetime) -> tuple[str, str]:
+        """Returns payload (the time of expiry) and signature of a token that does not name its peer."""
+        return issue_token(self.secret, self._expiry(peer, now))
+
+    def named_token(self, peer: Peer, now: datetime) -> tuple[str, str]:
+        """Returns payload and signature of a token for that peer alone."""
+        return issue_named_token(self.secret, self._expiry(peer.id, now), peer.account_id, relay_peer_id(peer.key))
+
+    def probe_tokens(self, id: RelayPeerID, now: datetime) -> tuple[bytes, bytes]:
+        """Returns what management itself shows to a relay: a token with its name, and one without."""
+        expires = int((now + self.lifetime).timestamp())
+        named = issue_named_token(self.secret, expires, MANAGEMENT, id)
+        return join_token(*named), join_token(*issue_token(self.secret, expires))
+
+    def _expiry(self, peer: PeerID, now: datetime) -> int:
+        spread = int(min(LONGEST_OFFSET, self.lifetime / OFFSET_SHARE).total_seconds())
+        offset = int.from_bytes(hashlib.sha256(peer.encode()).digest()[:8]) % max(1, spread)
+        return int((now + self.lifetime).timestamp()) - offset
 
 
 def _score(peer: str, url: str, weight: int) -> float:

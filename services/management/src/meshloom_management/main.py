@@ -128,8 +128,8 @@ async def _watch_relays(
 ) -> None:
     """Until cancelled; peers are told anew whenever a relay goes or comes back."""
 
-    def changed(down: frozenset[str]) -> None:
-        relays.down = down
+    def changed(down: frozenset[str], naming: frozenset[str]) -> None:
+        relays.down, relays.naming = down, naming
         updates.renew_config()
 
     async with AsyncExitStack() as stack:
@@ -139,9 +139,10 @@ async def _watch_relays(
         watch = RelayWatch(
             relays.urls,
             transports,
-            lambda: relays.token(accounts.now()),
+            lambda own: relays.probe_tokens(own, accounts.now()),
             changed,
             every=setup.config.relay.health_interval.total_seconds(),
+            naming=relays.naming,
         )
         about = "Whether peers are told of a relay"
         up = Gauge("meshloom_management_relay_up", about, ["relay"], registry=parts.registry)
@@ -186,7 +187,14 @@ def _relays(config: ServerConfig, has_relay: bool) -> RelayCredentials | None:
     urls = tuple(dict.fromkeys(checked_relay_url(url, "relay.urls") for url in table.urls)) or (relay_url(config),)
     if table.weights and len(urls) != len(table.urls):
         raise ConfigError("relay.urls: one is given twice, so that relay.weights have no meaning")
-    return RelayCredentials(urls, relay_secrets(config)[0], table.token_lifetime, table.weights)
+    own = {relay_url(config)} if has_relay else set()
+    return RelayCredentials(
+        urls,
+        relay_secrets(config)[0],
+        table.token_lifetime,
+        table.weights,
+        naming=frozenset(url for url in urls if url in own),
+    )
 
 
 def _turn(config: ServerConfig) -> TurnCredentials | None:

@@ -1,22 +1,23 @@
 """Watches the relays that peers are told of: one that is down or drains is not told of until it is back.
 
 Management is a peer of each of them, with a token like any other's: so it notices not only that a relay is gone, but
-also that it refuses the tokens, and a relay that is about to stop says so.
+also that it refuses the tokens, and a relay that is about to stop says so. It first shows a token that names it: so it
+learns which relays know such tokens. NetBird's do not.
 """
 
 import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import anyio
 
 from meshloom.errors import TransportError
 from meshloom.log import RELAY
 from meshloom.model.keys import PrivateKey
-from meshloom.protocol.relay import relay_peer_id
+from meshloom.protocol.relay import RelayPeerID, relay_peer_id
 from meshloom.protocol.relay_client import DRAINS, Authenticated, RelayClient, RelayLost
-from meshloom.protocol.relay_token import join_token
 from meshloom.transport import Connection, Receiver, RelayAddress, Transport
 
 _log = logging.getLogger(__name__)
@@ -33,9 +34,10 @@ class RelayWatch:
     Args:
         urls: Of the relays to watch.
         transports: By any of which a relay may be reached, in the order to try them.
-        token: Makes payload and signature of a new token.
-        changed: Called with the relays that are down, whenever these change.
+        tokens: Makes tokens to show under an id: one that names it, and one that does not.
+        changed: Called with the relays that are down, and those that know tokens with a name, whenever these change.
         every: Seconds between attempts to reach one that is down.
+        naming: Relays that are known from the start to know tokens with a name.
         monotonic: Seconds.
     """
 
@@ -43,16 +45,18 @@ class RelayWatch:
         self,
         urls: Sequence[str],
         transports: Sequence[Transport],
-        token: Callable[[], tuple[str, str]],
-        changed: Callable[[frozenset[str]], None],
+        tokens: Callable[[RelayPeerID], tuple[bytes, bytes]],
+        changed: Callable[[frozenset[str], frozenset[str]], None],
         *,
         every: float,
+        naming: frozenset[str] = frozenset(),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._transports, self._token, self._changed, self._every = transports, token, changed, every
+        self._transports, self._tokens, self._changed, self._every = transports, tokens, changed, every
         self._monotonic = monotonic
         self._id = relay_peer_id(PrivateKey.of(os.urandom(32)).public)
         self._problems: dict[str, str] = dict.fromkeys(urls, "")
+        self._naming = naming
 
     @property
     def problems(self) -> Mapping[str, str]:
@@ -78,30 +82,38 @@ class RelayWatch:
         """Be a peer of the relay for as long as it lasts; why it ended, and whether the relay had accepted us."""
         reason = "no transport is installed"
         for transport in self._transports:
-            visitor = _Visitor(RelayClient(self._id, join_token(*self._token()), self._monotonic()), self._monotonic)
-            try:
-                with anyio.fail_after(CONNECT_WITHIN):
-                    connection = await transport.connect(RelayAddress.parse(url), visitor)
-            except TransportError as error:
-                reason = str(error)
-            except TimeoutError:
-                reason = f"{url} does not answer in {CONNECT_WITHIN:.0f} seconds"
-            else:
+            for token, has_name in zip(self._tokens(self._id), (True, False), strict=True):
+                visitor = _Visitor(RelayClient(self._id, token, self._monotonic()), self._monotonic)
                 try:
-                    return await visitor.visit(connection, lambda: self._set(url, ""))
+                    with anyio.fail_after(CONNECT_WITHIN):
+                        connection = await transport.connect(RelayAddress.parse(url), visitor)
+                except TransportError as error:
+                    reason = str(error)
+                    break
+                except TimeoutError:
+                    reason = f"{url} does not answer in {CONNECT_WITHIN:.0f} seconds"
+                    break
+                try:
+                    reason, was_well = await visitor.visit(connection, partial(self._accepted, url, has_name=has_name))
                 finally:
                     connection.close()
+                if was_well or not has_name:
+                    return reason, was_well
         return reason, False
 
-    def _set(self, url: str, problem: str) -> None:
+    def _accepted(self, url: str, *, has_name: bool) -> None:
+        before, self._naming = self._naming, self._naming | {url} if has_name else self._naming - {url}
+        self._set(url, "", is_news=self._naming != before)
+
+    def _set(self, url: str, problem: str, *, is_news: bool = False) -> None:
         before, self._problems[url] = self._problems[url], problem
-        if bool(before) == bool(problem):
+        if bool(before) == bool(problem) and not is_news:
             return
         if problem:
             _log.warning("peers are not told of a relay that does not work: %s", problem, extra={RELAY: url})
-        else:
+        elif before:
             _log.info("a relay is back: %s", url, extra={RELAY: url})
-        self._changed(frozenset(url for url, problem in self._problems.items() if problem))
+        self._changed(frozenset(url for url, problem in self._problems.items() if problem), self._naming)
 
 
 class _Visitor(Receiver):

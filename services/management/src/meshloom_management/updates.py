@@ -169,7 +169,7 @@ class Updates:
     def config(self, state: AccountState, peer: PeerID) -> bytes:
         """Where a peer of the account finds the other services, encoded."""
         metrics = state.account.settings.metrics_push_enabled
-        return netbird_config(self._addresses, peer, metrics=metrics, now=self._accounts.now())
+        return netbird_config(self._addresses, state.peers[peer], metrics=metrics, now=self._accounts.now())
 
     def renew_config(self) -> None:
         """Send all connected peers where the other services are, with new credentials."""

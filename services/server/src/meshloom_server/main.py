@@ -19,6 +19,7 @@ from meshloom_front.running import Parts, serve
 from meshloom_management.api.endpoints import description
 from meshloom_management.main import KINDS, management
 from meshloom_relay.main import add_relay
+from meshloom_server.registered import Registered
 from meshloom_signal.main import add_signal
 from meshloom_stun.main import add_stun
 
@@ -26,11 +27,14 @@ from meshloom_stun.main import add_stun
 async def run(setup: Setup[ServerConfig]) -> None:
     """Serve until told to stop."""
     parts = Parts(new_registry())
-    async with management(setup, parts, has_relay=setup.config.relay.enabled):
+    table = setup.config.relay
+    async with management(setup, parts, has_relay=table.enabled) as container:
         add_signal(parts)
         add_stun(parts, setup.config)
-        if setup.config.relay.enabled:
-            add_relay(parts, setup)
+        if table.enabled:
+            is_only = table.secret is None  # made by this server, for itself
+            registered = Registered(container.accounts(), is_only=is_only, lifetime=table.token_lifetime)
+            registered.removed = add_relay(parts, setup, registered.refusal).remove
         await serve(setup.config, parts)
 
 

@@ -171,7 +171,7 @@ def config_only(config: bytes, more: bytes = b"") -> bytes:
     return field(1, config) + more
 
 
-def netbird_config(addresses: ServiceAddresses, peer: PeerID, *, metrics: bool, now: datetime) -> bytes:
+def netbird_config(addresses: ServiceAddresses, peer: Peer, *, metrics: bool, now: datetime) -> bytes:
     """Where a peer finds the other services, encoded."""
     message = pb.NetbirdConfig(
         stuns=[pb.HostConfig(uri=uri, protocol=pb.HostConfig.UDP) for uri in addresses.stun],
@@ -181,11 +181,14 @@ def netbird_config(addresses: ServiceAddresses, peer: PeerID, *, metrics: bool, 
         metrics=pb.MetricsConfig(enabled=metrics),
     )
     if addresses.relay is not None:
-        payload, signature = addresses.relay.token(now)
-        message.relay.urls.extend(addresses.relay.urls_for(peer))
-        message.relay.tokenPayload, message.relay.tokenSignature = payload, signature
+        relay = message.relay
+        relay.urls.extend(addresses.relay.urls_for(peer.id))
+        relay.tokenPayload, relay.tokenSignature = addresses.relay.token(peer.id, now)
+        if peer.proves and addresses.relay.naming:
+            relay.named.urls.extend(sorted(addresses.relay.naming))
+            relay.named.payload, relay.named.signature = addresses.relay.named_token(peer, now)
     if addresses.turn is not None:
-        user, password = addresses.turn.for_peer(peer, now)
+        user, password = addresses.turn.for_peer(peer.id, now)
         for uri in addresses.turn.urls:
             tcp = "transport=udp" not in uri
             kind = pb.HostConfig.TCP if tcp else pb.HostConfig.UDP
