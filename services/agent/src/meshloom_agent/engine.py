@@ -220,12 +220,12 @@ class Engine:
             self._stuns = servers
             self._report.stuns = tuple(servers)
             self._resolve.set()
-        urls, token = relays(config)
-        self._paths.set_relays(self._relays_of(urls), token)
+        told = relays(config)
+        self._paths.set_relays(self._relays_of(told.urls), told)
         if config.turns:
             self._paths.turn.set_servers(turn_servers(config))
 
-    def _relays_of(self, told: list[str]) -> Sequence[str]:
+    def _relays_of(self, told: Sequence[str]) -> Sequence[str]:
         """The relays to use, where there are any."""
         if not self._settings.relays:
             return ()
@@ -260,6 +260,7 @@ class Engine:
     def _signal_received(self, message: SignalMessage) -> None:
         _log.debug("%s from %s", message.kind.name, message.other.text)
         self._report.counters.received[message.kind.name.lower()] += 1
+        self._report.counters.refused_relays += message.relay_refused
         self._mesh.receive_signal(message, anyio.current_time())
         self._paths.flush()
 

@@ -1,7 +1,7 @@
 """A network map as the agent uses it; entries that cannot be are left out and said, never a reason to fall."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Interface, IPv6Address, IPv6Interface, ip_network
 from urllib.parse import parse_qs
 
@@ -9,16 +9,20 @@ import attrs
 
 from meshloom.errors import ProtocolError
 from meshloom.model.keys import PublicKey
+from meshloom.protocol.relay_address import RelayAddress
 from meshloom.protocol.relay_token import join_token
 from meshloom.rpc import management_pb2 as pb
 from meshloom.tunnel import IPInterface
 from meshloom_agent.channel import ServerAddress
-from meshloom_agent.mesh import RemotePeer
+from meshloom_agent.mesh import RemotePeer, place_of
+from meshloom_agent.relays import RelayTokens
 from meshloom_agent.turn import TurnServer
 
 _log = logging.getLogger(__name__)
 
 MAX_PORT = 0xFFFF
+MOST_RELAYS = 64
+"""Relays that management may tell of; further ones are ignored."""
 
 
 @attrs.frozen
@@ -87,15 +91,51 @@ def _is_name(host: str) -> bool:
     return True
 
 
-def relays(config: pb.NetbirdConfig) -> tuple[list[str], bytes]:
-    """URLs of the relays, best first, and the token that they accept; empty where there are none."""
-    if not config.HasField("relay") or not config.relay.urls:
-        return [], b""
+@attrs.frozen
+class ToldRelays:
+    """The relays that management tells of.
+
+    Args:
+        urls: Those to be at home at, best first.
+        known: All at which peers may be at home.
+    """
+
+    urls: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    tokens: RelayTokens = RelayTokens()
+
+
+def relays(config: pb.NetbirdConfig) -> ToldRelays:
+    """The relays of a configuration, and the tokens that they accept; empty where there are none."""
+    told = config.relay
+    if not (urls := _relay_urls(told.urls)):
+        return ToldRelays()
     try:
-        return list(config.relay.urls), join_token(config.relay.tokenPayload, config.relay.tokenSignature)
+        classic = join_token(told.tokenPayload, told.tokenSignature)
     except ProtocolError as error:
         _log.error("management's relays are not used: %s", error)
-        return [], b""
+        return ToldRelays()
+    naming = _relay_urls(told.named.urls)
+    try:
+        named = join_token(told.named.payload, told.named.signature) if naming else b""
+    except ProtocolError as error:
+        _log.error("management's token with this machine's name is not used: %s", error)
+        named = b""
+    known = tuple(dict.fromkeys((*urls, *naming)))
+    return ToldRelays(urls, known, RelayTokens(classic, named, frozenset(map(place_of, naming))))
+
+
+def _relay_urls(texts: Iterable[str]) -> tuple[str, ...]:
+    """Those that are addresses of relays, each once, and no more than :data:`MOST_RELAYS`."""
+    found: dict[str, None] = {}
+    for text in texts:
+        try:
+            found[str(RelayAddress.parse(text))] = None
+        except ProtocolError as error:
+            _log.error("a relay that management tells of is not used: %s", error)
+        if len(found) >= MOST_RELAYS:
+            break
+    return tuple(found)
 
 
 def turn_servers(config: pb.NetbirdConfig) -> list[TurnServer]:

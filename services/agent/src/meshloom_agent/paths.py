@@ -15,6 +15,7 @@ from meshloom.protocol.signal import SignalMessage
 from meshloom.protocol.stun import is_stun
 from meshloom.tunnel import Address, Carrier, Doorbell, Tunnel, TunnelPeer
 from meshloom_agent.mesh import Asleep, Endpoint, Mesh, RelayPlan, RemotePeer, ThroughTurn, Way, exchange
+from meshloom_agent.network import ToldRelays
 from meshloom_agent.port_mapping import PortMapper
 from meshloom_agent.relays import EarlyHandshakes, NamedTransport, RelayedPath, RelayLinks
 from meshloom_agent.report import RelayReport
@@ -56,7 +57,7 @@ class Paths:
             self.plan,
             own,
             transports,
-            token=lambda: self._token,
+            tokens=lambda: self._told.tokens,
             packets=self._relayed_packet,
             changed=self._links_changed,
         )
@@ -66,7 +67,7 @@ class Paths:
         self._send, self._apply, self._relays_changed = send, apply, relays_changed
         self._tunnel: Tunnel | None = None
         self._doorbell: Doorbell | None = None
-        self._token = b""
+        self._told = ToldRelays()
         self._links_news = False
         self._relayed: dict[RelayPeerID, RelayedPath] = {}
         self._early = EarlyHandshakes()
@@ -94,13 +95,13 @@ class Paths:
             path.close()
         self._relayed.clear()
 
-    def set_relays(self, urls: Sequence[str], token: bytes) -> None:
-        """What management says of relays; a new token is for the next connection."""
-        if token != self._token:
-            self._token = token
-            self.links.retry()
+    def set_relays(self, urls: Sequence[str], told: ToldRelays) -> None:
+        """The relays to be at home at, and what management says of relays."""
+        before, self._told = self._told, told
+        if told.tokens != before.tokens:
+            self.links.tokens_changed()
         can_carry = self._tunnel is None or self._tunnel.capabilities.carries
-        self.plan.set_servers(urls if token and can_carry else [], anyio.current_time())
+        self.plan.set_servers(urls if told.tokens.classic and can_carry else [], anyio.current_time(), told.known)
         self.flush()
 
     def set_lazy(self, lazy: bool) -> None:

@@ -48,6 +48,7 @@ class Counters:
         handshakes: Handshakes of WireGuard that were noticed.
         maps: Network maps taken over.
         refused_maps: Network maps that were not.
+        refused_relays: Offers and answers whose relay is not the address of one.
     """
 
     sent: Counter[str] = attrs.field(factory=Counter)
@@ -57,6 +58,7 @@ class Counters:
     handshakes: int = 0
     maps: int = 0
     refused_maps: int = 0
+    refused_relays: int = 0
 
 
 @attrs.define

@@ -73,7 +73,7 @@ class WatchPool:
     """
 
     def __init__(self, most: int, peers: int) -> None:
-        self._share = most // 2 // peers
+        self._share = most // 2 // max(1, peers)
         self.left = most - self._share * peers
 
     def take(self, has: int, wanted: int) -> int:

@@ -7,8 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from meshloom.errors import ConfigError
-from meshloom.protocol.relay import RelayPeerID
-from meshloom.protocol.relay_token import RelayToken
 from meshloom.service import Setup
 from meshloom.transport import ServesDatagrams, ServesStreams, Transport, TransportContext
 from meshloom_front.commands import server_commands
@@ -19,7 +17,7 @@ from meshloom_front.port import Upgrades
 from meshloom_front.relays import relay_secrets, relay_url
 from meshloom_front.running import Parts, serve
 from meshloom_relay.limits import RelayLimits
-from meshloom_relay.service import Refusal, Relay
+from meshloom_relay.service import Refusal, Relay, accept_any
 
 _log = logging.getLogger(__name__)
 
@@ -40,11 +38,6 @@ async def run(setup: Setup[ServerConfig]) -> None:
         _log.warning("relay.public_url is not given: peers are told to reach this relay at %s", relay_url(setup.config))
     add_relay(parts, setup)
     await serve(setup.config, parts)
-
-
-def accept_any(_id: RelayPeerID, _token: RelayToken) -> str:
-    """Accepts every peer whose token is good: a relay alone does not know who is registered."""
-    return ""
 
 
 def add_relay(parts: Parts, setup: Setup[ServerConfig], refusal: Refusal = accept_any) -> Relay:

@@ -30,6 +30,11 @@ DRAIN_WITHIN = 3.0
 Refusal = Callable[[RelayPeerID, RelayToken], str]
 
 
+def accept_any(_id: RelayPeerID, _token: RelayToken) -> str:
+    """Accepts every peer whose token is good: a relay alone does not know who is registered."""
+    return ""
+
+
 class Relay:
     """All connections of one relay.
 
@@ -52,7 +57,7 @@ class Relay:
         limits: RelayLimits,
         registry: CollectorRegistry,
         *,
-        refusal: Refusal,
+        refusal: Refusal = accept_any,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:

@@ -17,7 +17,7 @@ def plan():
 
 
 def at_home(plan, url=A, now=0.0):
-    plan.set_servers([A, B], now)
+    plan.set_servers([A, B], now, [C])
     plan.link_up(url, HomeRelay(url), now)
     return plan
 
@@ -32,7 +32,7 @@ def lost(plan):
 
 def test_without_relays_there_is_nothing_to_do(plan):
     plan.set_servers([], 0.0)
-    assert plan.links == {}
+    assert plan.links == ()
     assert plan.home is None
     assert plan.deadline() is None
 
@@ -92,6 +92,7 @@ def test_a_path_through_our_home_is_open_when_the_peer_is_there(plan):
 def test_a_home_that_calls_itself_otherwise_is_recognised(plan):
     plan.set_servers([A], 0.0)
     plan.link_up(A, HomeRelay("rels://public.name:443"), 0.1)
+    assert plan.own.home == HomeRelay("rels://public.name:443")
     plan.set_wanted({PEER: RelayUse("rels://public.name:443")}, 1.0)
     assert set(plan.links) == {A}
     assert plan.subscriptions() == {A: {PEER}}
@@ -99,8 +100,8 @@ def test_a_home_that_calls_itself_otherwise_is_recognised(plan):
 
 def test_a_foreign_relay_is_opened_on_demand_and_left_when_idle(plan):
     at_home(plan)
-    plan.set_wanted({PEER: RelayUse(C, b"\x7f\0\0\1")}, 1.0)
-    assert plan.links == {A: None, C: b"\x7f\0\0\1"}
+    plan.set_wanted({PEER: RelayUse(C)}, 1.0)
+    assert set(plan.links) == {A, C}
     plan.link_up(C, HomeRelay(C), 1.1)
     plan.peer_online(C, PEER, 1.2)
     assert opened(plan) == {PEER}
@@ -143,3 +144,46 @@ def test_what_a_link_that_is_not_wanted_tells_is_ignored(plan):
     plan.peer_offline("rel://nobody", PEER, 1.0)
     assert set(plan.links) == {A}
     assert plan.news() == []
+
+
+@pytest.mark.parametrize(
+    "url", ["rel://evil", "rel://a:81", "rels://a", "rel://127.0.0.1", "rel://169.254.169.254", "rel://192.168.1.1"]
+)
+def test_a_relay_that_nobody_but_a_peer_names_is_not_connected_to(plan, url):
+    at_home(plan)
+    plan.set_wanted({PEER: RelayUse(url)}, 1.0)
+    assert set(plan.links) == {A}
+    assert plan.subscriptions() == {A: set()}
+    plan.peer_online(A, PEER, 1.1)
+    assert plan.link_of(PEER) is None
+
+
+@pytest.mark.parametrize("url", ["rel://c:80", "rel://C", "rel://c/relay"])
+def test_a_named_relay_is_recognised_however_its_url_is_written(plan, url):
+    at_home(plan)
+    plan.set_wanted({PEER: RelayUse(url)}, 1.0)
+    assert set(plan.links) == {A, C}
+
+
+def test_a_relay_that_is_named_no_longer_is_left(plan):
+    at_home(plan)
+    plan.set_wanted({PEER: RelayUse(C)}, 1.0)
+    plan.set_servers([A, B], 2.0)
+    plan.handle_timer(2.0 + TIMERS.keep)
+    assert set(plan.links) == {A}
+    plan.set_servers([A, B], 100.0, [C])
+    assert set(plan.links) == {A, C}
+
+
+def test_peers_that_name_now_one_relay_and_now_another_make_us_connect_to_each_once(plan):
+    at_home(plan)
+    begun, before = [], set()
+    for number in range(600):
+        plan.set_wanted({PEER: RelayUse((B, C)[number % 2], attempt=number), OTHER: RelayUse(f"rel://{number}")}, 1.0)
+        plan.handle_timer(1.0 + number / 100)
+        begun += sorted(set(plan.links) - before)
+        before = set(plan.links)
+    assert begun == [A, B, C]
+    plan.set_wanted({}, 7.0)
+    plan.handle_timer(7.0 + TIMERS.keep)
+    assert set(plan.links) == {A}

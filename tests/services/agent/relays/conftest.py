@@ -9,14 +9,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from meshloom.model.keys import PublicKey
-from meshloom.protocol.relay import packet_head
-from meshloom.protocol.relay_token import issue_token, join_token
+from meshloom.protocol.relay import packet_head, relay_peer_id
+from meshloom.protocol.relay_token import issue_named_token, issue_token, join_token
 from meshloom.testing.fakes.transport import MemoryRelays, MemoryTransport
 from meshloom.testing.transport_ground import until
-from meshloom_agent.mesh import RelayPlan, RelayUse
-from meshloom_agent.relays import NamedTransport, RelayLinks
+from meshloom_agent.mesh import RelayPlan, RelayUse, place_of
+from meshloom_agent.relays import NamedTransport, RelayLinks, RelayTokens
 from meshloom_relay.limits import RelayLimits
-from meshloom_relay.main import accept_any
 from meshloom_relay.service import Relay
 
 SECRET = "a secret"
@@ -61,18 +60,24 @@ def token(secret=SECRET, expires=NOW + 86400):
     return join_token(*issue_token(secret, int(expires)))
 
 
+def named(number, expires=NOW + 86400):
+    return join_token(*issue_named_token(SECRET, int(expires), "account", relay_peer_id(key(number))))
+
+
 class Agent:
     """The connections of one agent, and what came by them."""
 
     def __init__(self, number, transports, shown):
         self.key, self.token = key(number), shown
+        self.named, self.places = b"", frozenset()
+        self.further = ["rel://near:80", "rel://far:80"]
         self.plan = RelayPlan()
         self.news, self.packets = [], []
         self.links = RelayLinks(
             self.plan,
             self.key,
             transports,
-            token=lambda: self.token,
+            tokens=lambda: RelayTokens(self.token, self.named, self.places),
             packets=lambda peer, payload: self.packets.append((self.links.key_of(peer), bytes(payload))),
             changed=self.settle,
         )
@@ -96,14 +101,19 @@ class Agent:
             self.woken.set()
 
     def set_servers(self, *urls):
-        self.plan.set_servers(urls, anyio.current_time())
+        self.plan.set_servers(urls, anyio.current_time(), self.further)
         self.settle()
 
     def want(self, *uses):
-        """Have paths open: the other agent, the relay, and perhaps a hint where it is."""
-        wanted = {other.key: RelayUse(url, *hint) for other, url, *hint in uses}
+        """Have paths open: the other agent, and the relay."""
+        wanted = {other.key: RelayUse(url) for other, url in uses}
         self.plan.set_wanted(wanted, anyio.current_time())
         self.settle()
+
+    def take_named(self, token, *urls):
+        """Management hands out a token with this agent's name, for those relays."""
+        self.named, self.places = token, frozenset(map(place_of, urls))
+        self.links.tokens_changed()
 
     @property
     def home(self):
@@ -139,7 +149,6 @@ class World:
             secrets,
             RelayLimits(**limits),
             self.registries[name],
-            refusal=accept_any,
             monotonic=anyio.current_time,
             now=lambda: self.now,
         )
@@ -211,3 +220,9 @@ async def world(anyio_backend):
 def shown():
     """Makes the token that an agent shows."""
     return token
+
+
+@pytest.fixture
+def shown_named():
+    """Makes the token with an agent's name that it shows."""
+    return named

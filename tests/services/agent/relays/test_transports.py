@@ -204,7 +204,7 @@ async def test_a_bad_token_is_refused_over_each_of_them(world, ground, serve, sh
     await until(lambda: agent.links.errors.get(ground.url))
     assert agent.links.errors[ground.url].startswith(f"the relay {ground.url} refuses: ")
     agent.token = shown()
-    agent.links.retry()
+    agent.links.tokens_changed()
     await until(lambda: agent.home == ground.url)
 
 

@@ -59,6 +59,8 @@ class Snapshot(Collector):
         yield _counter("connections_lost", "How often a server's connection was lost", lost, "server")
         maps = {("applied",): counters.maps, ("refused",): counters.refused_maps}
         yield _counter("network_maps", "Network maps that came", maps, "result")
+        refused = {(): counters.refused_relays}
+        yield _counter("refused_relays", "Offers and answers whose relay is not the address of one", refused)
         yield _counter("handshakes", "Handshakes of WireGuard that were noticed", {(): counters.handshakes})
         yield _counter("failures", "How often the tunnel had to be started anew", {(): counters.failures})
 

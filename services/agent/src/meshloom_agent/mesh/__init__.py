@@ -8,7 +8,7 @@ from meshloom_agent.mesh.lazy import Asleep
 from meshloom_agent.mesh.mesh import Mesh, RemotePeer
 from meshloom_agent.mesh.options import MeshOptions
 from meshloom_agent.mesh.path import ThroughTurn, Way
-from meshloom_agent.mesh.relay import HomeRelay, RelayUse
+from meshloom_agent.mesh.relay import HomeRelay, OwnRelays, RelayUse, place_of
 from meshloom_agent.mesh.relays import RelayPlan, exchange
 from meshloom_agent.mesh.status import ConnectionState, PathStatus
 
@@ -19,6 +19,7 @@ __all__ = [
     "HomeRelay",
     "Mesh",
     "MeshOptions",
+    "OwnRelays",
     "PathStatus",
     "RelayPlan",
     "RelayUse",
@@ -26,4 +27,5 @@ __all__ = [
     "ThroughTurn",
     "Way",
     "exchange",
+    "place_of",
 ]

@@ -19,7 +19,7 @@ from meshloom_agent.mesh.mtu import PathProbe
 from meshloom_agent.mesh.offers import OfferTimer
 from meshloom_agent.mesh.options import MeshOptions
 from meshloom_agent.mesh.path import Health, PathChoice, ThroughTurn, Way
-from meshloom_agent.mesh.relay import HomeRelay, RelayChoice, RelayUse
+from meshloom_agent.mesh.relay import OwnRelays, RelayChoice, RelayUse
 from meshloom_agent.mesh.status import NO_DIRECT_PATH, ConnectionState, PathStatus, connecting_status, direct_status
 
 EARLY_CANDIDATES = 32
@@ -134,10 +134,10 @@ class PeerConnection:
         else:
             self._tell_candidates()
 
-    def set_home(self, home: HomeRelay | None, now: float) -> None:
+    def set_relays(self, own: OwnRelays, now: float) -> None:
         """Our home relay is that one now, or there is none; the other is told of a new one."""
-        is_news = home is not None and home != self._relay.home
-        self._introduction.home = self._relay.home = home
+        is_news = own.home is not None and own.home != self._relay.own.home
+        self._introduction.home, self._relay.own = own.home, own
         self._choose_relay(now)
         if is_news and self._signal_ready and not self._offers.is_first:
             self._describe(SignalKind.OFFER)
@@ -229,7 +229,7 @@ class PeerConnection:
         """For people."""
         relay = self._relay.url
         if self._way is Way.NONE:
-            return connecting_status(self._since, self.reason, relay, self._relay.reason)
+            return connecting_status(self._since, self.reason, relay, self._relay.problem)
         if self._way is Way.RELAYED:
             return PathStatus(ConnectionState.CONNECTED, self._since, self.reason, is_relayed=True, relay=relay)
         return direct_status(ConnectionState.CONNECTED, self._since, self._pair, relay)
@@ -340,8 +340,7 @@ class PeerConnection:
     # -- the relay ---------------------------------------------------------------------------------------------
 
     def _receive_relay(self, message: SignalMessage, now: float) -> None:
-        address = message.relay_address
-        self._relay.other = HomeRelay(address, message.relay_ip) if address else None
+        self._relay.other, self._relay.is_garbage = message.relay_address, message.relay_refused
         self._choose_relay(now)
 
     def _choose_relay(self, now: float, *, anew: bool = False) -> None:

@@ -16,7 +16,7 @@ from meshloom_agent.mesh.local import LocalCandidates
 from meshloom_agent.mesh.options import MeshOptions
 from meshloom_agent.mesh.path import ThroughTurn
 from meshloom_agent.mesh.registry import Registry
-from meshloom_agent.mesh.relay import HomeRelay, RelayUse
+from meshloom_agent.mesh.relay import OwnRelays, RelayUse
 from meshloom_agent.mesh.status import ConnectionState, PathStatus
 
 IPNetwork = IPv4Network | IPv6Network
@@ -62,7 +62,7 @@ class Mesh:
         """Peers whose endpoint is the old one again: WireGuard may have learned another meanwhile. To be cleared."""
         self._mtus: dict[PublicKey, int] = {}
         self._taken: dict[PublicKey, int] = {}
-        self._home: HomeRelay | None = None
+        self._own_relays = OwnRelays()
         self._own, self._entropy = own, entropy
         self._connections = Registry()
         self._tokens = 0
@@ -135,13 +135,13 @@ class Mesh:
             connection.signal_ready(ready, now)
             self._drain(connection)
 
-    def set_home_relay(self, home: HomeRelay | None, now: float) -> None:
-        """The relay that we are connected to, or none."""
-        if home == self._home:
+    def set_relays(self, own: OwnRelays, now: float) -> None:
+        """The relay that we are connected to, or none, and all that we may be."""
+        if own == self._own_relays:
             return
-        self._home = home
+        self._own_relays = own
         for connection in self._connections:
-            connection.set_home(home, now)
+            connection.set_relays(own, now)
             self._drain(connection)
 
     def relay_opened(self, peer: PublicKey, now: float) -> None:
@@ -323,7 +323,7 @@ class Mesh:
         self._connections.add(connection)
         self.relays_changed = True
         connection.set_local(self._local.candidates, self._local.listen_port, now, moved=False)
-        connection.set_home(self._home, now)
+        connection.set_relays(self._own_relays, now)
         connection.signal_ready(self._signal_ready, now)
         self._drain(connection)
         return connection

@@ -1,12 +1,12 @@
 """Which relays to be connected to, and for whom: one home, and those where peers are at home; pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
 from meshloom.model.keys import PublicKey
 from meshloom_agent.mesh.mesh import Mesh
-from meshloom_agent.mesh.relay import HomeRelay, RelayUse
+from meshloom_agent.mesh.relay import HomeRelay, OwnRelays, RelayUse, place_of
 
 
 @attrs.frozen
@@ -15,7 +15,8 @@ class RelayTimers:
 
     Args:
         stagger: Until the next relay of the list is tried beside those before it.
-        keep: How long a foreign relay that nobody needs stays connected.
+        keep: How long a foreign relay that nobody needs stays connected, or tried: so peers that name now one and
+            now another one of them do not make us connect again and again.
     """
 
     stagger: float = 0.3
@@ -26,8 +27,8 @@ class RelayTimers:
 class _Link:
     """One relay that we are, or want to be, connected to."""
 
-    ip: bytes | None = None
     home: HomeRelay | None = None  # as it calls itself, while we are connected
+    is_foreign: bool = False  # a peer's path has needed it
     online: set[PublicKey] = attrs.field(factory=set)
     unused_since: float | None = None
 
@@ -48,12 +49,13 @@ class RelayPlan:
 
     def __init__(self, timers: RelayTimers | None = None) -> None:
         self.timers = timers or RelayTimers()
-        self.links: dict[str, bytes | None] = {}
-        """URLs to be connected to, each with a hint where it is."""
+        self.links: tuple[str, ...] = ()
+        """URLs to be connected to; never others than management or the user names."""
         self._links: dict[str, _Link] = {}
         self.changed = False
         """Whether anything happened since this was last set to False."""
         self._servers: list[str] = []
+        self._named: dict[str, str] = {}
         self._tried = 0
         self._next_try: float | None = None
         self._home_link: str | None = None
@@ -63,11 +65,18 @@ class RelayPlan:
 
     # -- what happens ------------------------------------------------------------------------------------------
 
-    def set_servers(self, urls: Sequence[str], now: float) -> None:
-        """Relays that may be our home, best first. A home that is not listed any more is left when another is there."""
-        if list(urls) == self._servers:
+    def set_servers(self, urls: Sequence[str], now: float, further: Iterable[str] = ()) -> None:
+        """Relays that may be our home, best first. A home that is not listed any more is left when another is there.
+
+        Args:
+            urls: They.
+            now: Seconds.
+            further: Relays at which peers may be at home, though we are not.
+        """
+        named = {place_of(url): url for url in (*further, *urls)}
+        if list(urls) == self._servers and named == self._named:
             return
-        self._servers = list(urls)
+        self._servers, self._named = list(urls), named
         if not urls:
             self._home_link = None
         if self.home is None or self._home_link not in urls:
@@ -88,8 +97,6 @@ class RelayPlan:
         if link is None:
             return
         link.home = home
-        if url in self._servers and (self.home is None or self._home_link not in self._servers):
-            self._home_link, self._next_try = url, None
         self._settle(now)
 
     def link_down(self, url: str, reason: str, now: float) -> None:
@@ -140,6 +147,11 @@ class RelayPlan:
         return link.home if link is not None else None
 
     @property
+    def own(self) -> OwnRelays:
+        """The home, and all relays that we may be connected to."""
+        return OwnRelays(self.home, frozenset(self._named))
+
+    @property
     def home_url(self) -> str | None:
         """The URL under which the home is connected to."""
         return self._home_link if self.home is not None else None
@@ -152,7 +164,7 @@ class RelayPlan:
         """Peers to ask each link for."""
         asked: dict[str, set[PublicKey]] = {url: set() for url in self._links}
         for peer, use in self._wanted.items():
-            if (url := self._link_for(use)) in asked:
+            if (url := self._link_for(use)) is not None and url in asked:
                 asked[url].add(peer)
         return asked
 
@@ -168,33 +180,44 @@ class RelayPlan:
         self._tried = min(1, len(self._servers))
         self._next_try = now + self.timers.stagger if len(self._servers) > 1 else None
 
-    def _link_for(self, use: RelayUse) -> str:
+    def _link_for(self, use: RelayUse) -> str | None:
         home = self.home
-        return self._home_link or use.url if home is not None and home.url == use.url else use.url
+        return self._home_link if home is not None and home.url == use.url else self._named.get(place_of(use.url))
 
     def _settle(self, now: float) -> None:
         """Make links and open paths what they should be."""
         self.changed = True
-        needed: dict[str, bytes | None] = {self._link_for(use): use.ip for use in self._wanted.values()}
-        for url in self._home_candidates():
-            needed[url] = None
-        for url, ip in needed.items():
-            link = self._links.setdefault(url, _Link(ip))
-            link.ip, link.unused_since = ip or link.ip, None
+        self._find_home()
+        candidates = self._home_candidates()
+        wanted = {url: None for use in self._wanted.values() if (url := self._link_for(use)) is not None}
+        needed = wanted | dict.fromkeys(candidates)
+        for url in needed:
+            link = self._links.setdefault(url, _Link())
+            link.is_foreign |= url in wanted and url not in candidates
+            link.unused_since = None
         for url, link in list(self._links.items()):
             if url in needed:
                 continue
             if link.unused_since is None:
                 link.unused_since = now
-            if link.home is None or now >= link.unused_since + self.timers.keep or url in self._servers:
+            is_loser = not link.is_foreign and (link.home is None or url in self._servers)
+            if is_loser or now >= link.unused_since + self.timers.keep:
                 del self._links[url]
-        self.links = {url: link.ip for url, link in self._links.items()}
+        self.links = tuple(self._links)
         for peer, use in self._wanted.items():
             url = self._link_for(use)
-            found = self._links.get(url)
-            if found is not None and peer in found.online and self._open.get(peer) != url:
+            found = self._links.get(url) if url is not None else None
+            if url is not None and found is not None and peer in found.online and self._open.get(peer) != url:
                 self._open[peer] = url
                 self._news.append(PathNews(peer))
+
+    def _find_home(self) -> None:
+        """Be at home at the best relay of the list that is connected to, unless we are at home at one."""
+        if self.home is not None and self._home_link in self._servers:
+            return
+        up = [url for url in self._servers if url in self._links and self._links[url].home is not None]
+        if up:
+            self._home_link, self._next_try = up[0], None
 
     def _home_candidates(self) -> list[str]:
         if self.home is not None and self._home_link in self._servers and self._home_link is not None:
@@ -217,7 +240,7 @@ def exchange(mesh: Mesh, plan: RelayPlan, now: float) -> bool:
         if mesh.relays_changed:
             mesh.relays_changed = False
             plan.set_wanted(mesh.relays, now)
-        mesh.set_home_relay(plan.home, now)
+        mesh.set_relays(plan.own, now)
         news = plan.news()
         for each in news:
             if each.lost is None:

@@ -45,8 +45,8 @@ class PathStatus:
 
 def connecting_status(since: float, reason: str, relay: str, relay_reason: str) -> PathStatus:
     """Of a peer that cannot be reached, with why the direct path and why the relay does not serve."""
-    more = f"the relay {relay}: {relay_reason or 'not open yet'}" if relay else "a relay is needed"
-    text = f"{reason}: {more}" if reason == NO_DIRECT_PATH or relay else reason
+    more = f"the relay {relay}: {relay_reason or 'not open yet'}" if relay else relay_reason or "a relay is needed"
+    text = f"{reason}: {more}" if reason == NO_DIRECT_PATH or relay or relay_reason else reason
     return PathStatus(ConnectionState.CONNECTING, since, text, relay=relay)
 
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from ipaddress import ip_address
 
 import anyio
 import attrs
@@ -16,6 +15,7 @@ from meshloom.transport import RelayAddress, Transport
 from meshloom_agent.backoff import Backoff
 from meshloom_agent.mesh import RelayPlan
 from meshloom_agent.relays.session import Packets, Session
+from meshloom_agent.relays.tokens import RelayTokens
 
 _log = logging.getLogger(__name__)
 
@@ -48,12 +48,11 @@ class _Avoided:
 class RelayLink:
     """One relay, connected to until cancelled; run :meth:`run`."""
 
-    def __init__(self, links: "RelayLinks", url: str, ip: bytes | None) -> None:
+    def __init__(self, links: "RelayLinks", url: str) -> None:
         self.url = url
         self.session: Session | None = None
         self.error = ""
         self._links = links
-        self._ip = str(ip_address(ip)) if ip else ""
         self._avoided: dict[str, _Avoided] = {}
         self._again, self._is_to_renew = anyio.Event(), False
         self._is_suspected = self._is_measuring = self._is_authenticating = False
@@ -133,16 +132,18 @@ class RelayLink:
 
     async def _replace(self) -> Session:
         """A new session in place of the old one."""
-        address = RelayAddress.parse(self.url, self._ip)
-        session = await self._first_of(address)
-        self._is_authenticating = True
+        standing = self.session
         try:
-            await session.run(until_accepted=True)
-        except BaseException:
-            session.end()
-            raise
+            session = await self._first_of(RelayAddress.parse(self.url))
+            try:
+                await session.run(until_accepted=True)
+            except BaseException:
+                session.end()
+                raise
         finally:
             self._is_authenticating = False
+            if standing is not None:
+                standing.give_way(gives_way=False)
         if session.home is None:
             raise TransportError(f"the relay {self.url} refuses: {session.lost}")
         old, self.session, self.error = self.session, session, ""
@@ -193,7 +194,10 @@ class RelayLink:
                 connection.close()
                 return
             won.append(session)
-            session.begin(connection, self._links.id, self._links.token())
+            self._is_authenticating = True
+            if self.session is not None:
+                self.session.give_way(gives_way=True)  # a relay that asks it keeps it, and refuses the new one
+            session.begin(connection, self._links.id, self._links.tokens().shown_at(self.url))
             tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
@@ -210,7 +214,7 @@ class RelayLinks:
     """All of them. Run :meth:`run`; call :meth:`settle` after every change of the plan.
 
     Args:
-        token: What the relays accept now.
+        tokens: Returns what the relays accept now.
         packets: Gets every packet of a peer.
         changed: Called after the plan was told something.
     """
@@ -221,11 +225,11 @@ class RelayLinks:
         own: PublicKey,
         transports: Sequence[NamedTransport],
         *,
-        token: Callable[[], bytes],
+        tokens: Callable[[], RelayTokens],
         packets: Packets,
         changed: Callable[[], None],
     ) -> None:
-        self.transports, self.token = tuple(transports), token
+        self.transports, self.tokens = tuple(transports), tokens
         self.id = relay_peer_id(own)
         self._plan, self._packets, self._changed = plan, packets, changed
         self._links: dict[str, tuple[RelayLink, anyio.CancelScope]] = {}
@@ -262,13 +266,13 @@ class RelayLinks:
         """Have the connections and watch the peers that the plan asks for."""
         if self._tasks is None:
             return
-        for url in self._links.keys() - self._plan.links.keys():
+        for url in self._links.keys() - set(self._plan.links):
             _, scope = self._links.pop(url)
             self._asked.pop(url, None)
             scope.cancel()
-        for url, ip in self._plan.links.items():
+        for url in self._plan.links:
             if url not in self._links:
-                link, scope = RelayLink(self, url, ip), anyio.CancelScope()
+                link, scope = RelayLink(self, url), anyio.CancelScope()
                 self._links[url] = link, scope
                 self._tasks.start_soon(self._run_link, link, scope)
         for url, peers in self._plan.subscriptions().items():
@@ -279,11 +283,14 @@ class RelayLinks:
         for link, _ in self._links.values():
             link.renew()
 
-    def retry(self) -> None:
-        """There is a new token: relays that are not connected to may accept it."""
+    def tokens_changed(self) -> None:
+        """Shows new tokens to relays that are not connected to, and to those that go on for longer with them."""
+        tokens = self.tokens()
         for link, _ in self._links.values():
             if link.session is None:
                 link.renew()
+            elif tokens.renews(link.url):
+                link.session.show(tokens.shown_at(link.url))
 
     def session(self, url: str | None) -> Session | None:
         """The session on a relay, while there is one."""

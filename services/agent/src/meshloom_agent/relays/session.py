@@ -60,6 +60,17 @@ class Session(Receiver):
                 client.handle_timer(anyio.current_time())
                 self._drain()
 
+    def show(self, token: bytes) -> None:
+        """Show a newer token, so that the session may go on for longer."""
+        if self._client is not None:
+            self._client.show(token, anyio.current_time())
+            self._drain()
+
+    def give_way(self, *, gives_way: bool) -> None:
+        """Whether another connection is about to take this one's place: asked whether it is there, it leaves."""
+        if self._client is not None:
+            self._client.gives_way = gives_way
+
     def ask(self, peers: Iterable[RelayPeerID]) -> None:
         """Watch these peers; once more is no error."""
         if self._client is not None and self._client.state is State.READY:

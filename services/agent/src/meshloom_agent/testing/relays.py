@@ -55,7 +55,7 @@ class SimulatedRelays:
 
     def set_servers(self, urls: Sequence[str], now: float) -> None:
         """The relays that management tells of."""
-        self.plan.set_servers(urls, now)
+        self.plan.set_servers(urls, now, self._relays)
 
     def settle(self, now: float) -> None:
         """After every call of the mesh."""
