@@ -66,6 +66,7 @@ async def test_what_all_peers_watch_is_bounded_and_each_has_its_share(world):
         hog.act()
     await world.settle()
     assert sum(len(each.session.watched) for each in relay._connections) <= 1000
+    assert world.metric("unwatched_total") >= 5000
     one, two = await world.join(1), await world.join(5)
     one.open(two)
     await until(lambda: PeerOnline(two.id) in one.events)

@@ -155,8 +155,8 @@ async def test_secrets_of_the_environment_are_used_and_no_file_made(program, end
     program.start(MESHLOOM_RELAY_SECRET="new one\nold one\n", MESHLOOM_RELAY_PUBLIC_URL="rels://relay.example")
     assert not (program.folder / "data" / "relay.secret").exists()
     async with by("picows") as transport:
-        for secret in ("new one", "old one"):
-            peer = await join(ends, transport, program.address(), 1, secret)
+        for number, secret in enumerate(("new one", "old one")):
+            peer = await join(ends, transport, program.address(), number, secret)
             assert peer.events == [Authenticated("rels://relay.example:443")]
         wrong = await join(ends, transport, program.address(), 2, "another")
         assert [type(event) for event in wrong.events] == [RelayLost]
@@ -272,16 +272,29 @@ def test_a_wrong_configuration_is_told_by_its_key(tmp_path, flags, problem):
 async def test_the_whole_server_relays_on_its_one_port_beside_its_api(tmp_path, ends):
     program = Program(tmp_path, "meshloom-server")
     try:
-        program.start("--public-url", f"http://127.0.0.1:{program.port}")
+        program.start("--public-url", f"http://127.0.0.1:{program.port}", MESHLOOM_RELAY_SECRET="given")
         async with by("picows") as picows, by("quic") as quic:
-            one = await join(ends, picows, program.address(), 1, kept_secret(program))
-            two = await join(ends, quic, program.address(), 2, kept_secret(program))
+            one = await join(ends, picows, program.address(), 1, "given")
+            two = await join(ends, quic, program.address(), 2, "given")
             await meet(one, two)
             url = f"http://127.0.0.1:{program.port}/api/instance"
             answer = await anyio.to_thread.run_sync(lambda: urllib.request.urlopen(url, timeout=10).read())
             assert json.loads(answer)["setup_required"] is True
             program.process.send_signal(signal.SIGTERM)
             await until(lambda: one.is_lost and two.is_lost)
+    finally:
+        program.process.kill()
+        program.process.wait()
+
+
+async def test_the_whole_server_with_a_secret_of_its_own_relays_for_registered_machines_alone(tmp_path, ends):
+    program = Program(tmp_path, "meshloom-server")
+    try:
+        program.start("--public-url", f"http://127.0.0.1:{program.port}", "--log-level", "debug")
+        async with by("picows") as transport:
+            stranger = await join(ends, transport, program.address(), 1, kept_secret(program))
+            assert stranger.is_lost
+        await until(lambda: "(not registered)" in program.log.read_text())
     finally:
         program.process.kill()
         program.process.wait()

@@ -25,11 +25,13 @@ class Counts:
     Args:
         dropped: Packets by reason.
         ended: Connections by reason.
+        unwatched: Others that peers wanted to hear of, for which there was no room.
     """
 
     traffic: dict[str, Traffic] = attrs.field(factory=dict)
     dropped: Counter[str] = attrs.field(factory=Counter)
     ended: Counter[str] = attrs.field(factory=Counter)
+    unwatched: int = 0
 
     def of(self, transport: str) -> Traffic:
         """Those of a transport."""
@@ -68,6 +70,8 @@ class RelayCollector:
             yield family
         dropped = "Packets that were not sent on, by reason"
         yield _by_reason("meshloom_relay_dropped", dropped, self._counts.dropped)
+        about = "Peers that others wanted to hear of, for which there was no room"
+        yield CounterMetricFamily("meshloom_relay_unwatched", about, value=self._counts.unwatched)
         yield _by_reason("meshloom_relay_ended", "Connections that ended, by reason", self._counts.ended)
 
 

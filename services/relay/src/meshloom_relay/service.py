@@ -88,7 +88,7 @@ class Relay:
             return None
         session = RelaySession(self.url, self._check, self.monotonic())
         peer = RelayPeer(self, connection, session)
-        session.room = lambda wanted: self._watches.take(len(session.watched), wanted)
+        session.room = lambda wanted: self._room(session, wanted)
         self._connections.add(peer)
         if (leaves := self._waiting.add(peer, source_of(peer.source))) is not None:
             leaves.end("too many")
@@ -219,6 +219,11 @@ class Relay:
         watching = self.where.leave(id, peer)
         for each in () if self._draining else watching:  # all of them are told to go
             each.tell(Kind.OFFLINE, [id])
+
+    def _room(self, session: RelaySession, wanted: int) -> int:
+        granted = self._watches.take(len(session.watched), wanted)
+        self.counts.unwatched += wanted - granted
+        return granted
 
     def _check(self, token: bytes) -> RelayToken | str:
         return check_token(token, self._keys, self._now())
