@@ -8,11 +8,11 @@ import time
 from statistics import quantiles
 
 import grpc
-from crowd import run
+from crowd import Crowd, run
 from server import running_server
 
+from meshloom.protocol.signal_proof import CHALLENGE, PROVES, prove
 from meshloom.rpc import signalexchange_pb2 as pb
-from meshloom.testing import samples
 
 AGENTS = 100
 RATES = (500, 2000)
@@ -24,19 +24,20 @@ SERVICE = "/signalexchange.SignalExchange"
 
 
 class Agent:
-    """Its stream, and when what came through it was sent."""
+    """Its stream, proven, and when what came through it was sent."""
 
-    def __init__(self, port, number):
+    def __init__(self, port, key):
         options = [("grpc.use_local_subchannel_pool", 1)]
         self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options)
         self._send = self._channel.unary_unary(f"{SERVICE}/Send")
         self._connect = self._channel.stream_stream(f"{SERVICE}/ConnectStream")
-        self.key = samples.public_key(str(number)).text
+        self._private, self.key = key, key.public.text
         self.delays = []
 
     async def connect(self):
-        self._stream = self._connect(metadata=(("x-wiretrustee-peer-id", self.key),))
-        await self._stream.initial_metadata()
+        self._stream = self._connect(metadata=(("x-wiretrustee-peer-id", self.key), (PROVES, "1")))
+        challenge = dict(await self._stream.initial_metadata())[CHALLENGE]
+        await self._stream.write(prove(challenge, self._private, os.urandom).SerializeToString())
 
     async def listen(self):
         async for message in self._stream:
@@ -53,8 +54,12 @@ class Agent:
 
 
 async def measure(server):
+    async with Crowd(server) as crowd:
+        for _ in range(AGENTS):
+            await crowd.join()
+        keys = [peer.key for peer in crowd.peers]
     empty = server.memory()
-    agents = [Agent(server.port, number) for number in range(AGENTS)]
+    agents = [Agent(server.port, key) for key in keys]
     for agent in agents:
         await agent.connect()
     yield f"memory at rest, {AGENTS} agents connected to signal", (server.memory() - empty) / AGENTS, "MB/agent", ""

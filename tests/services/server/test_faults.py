@@ -44,7 +44,7 @@ async def test_a_stop_is_told_on_every_stream_and_ends_in_seconds(program, machi
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
         anyio.create_task_group() as tasks,
     ):
-        stream = SignalExchangeStub(channel).ConnectStream(metadata=(("x-wiretrustee-peer-id", ONE.public.text),))
+        stream = SignalExchangeStub(channel).ConnectStream(metadata=(("x-wiretrustee-peer-id", one.key.public.text),))
         await stream.initial_metadata()
         follows = anyio.Event()
         tasks.start_soon(follow, follows)
@@ -148,7 +148,7 @@ async def test_messages_that_are_none_of_the_servers_are_refused_in_words(progra
         assert (await status_of(raw(bytes(2 << 20))))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
         signals = SignalExchangeStub(channel)
         absent = signal_pb.EncryptedMessage(key=mine, remoteKey=OTHER.public.text, body=b"x")
-        assert not (await signals.Send(absent)).body, "dropped without a word"
+        assert (await status_of(signals.Send(absent)))[0] is grpc.StatusCode.PERMISSION_DENIED
     assert "Traceback" not in server.said
     assert "ERROR" not in server.said
 

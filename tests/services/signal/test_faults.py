@@ -9,11 +9,13 @@ from prometheus_client import CollectorRegistry
 
 from meshloom.model.keys import PrivateKey
 from meshloom.rpc import signalexchange_pb2 as pb
-from meshloom_signal import service
-from meshloom_signal.service import LONGEST, QUEUE, QUEUE_BYTES, SignalService
+from meshloom_front.budget import Budget
+from meshloom_signal.reader import QUEUE, QUEUE_BYTES
+from meshloom_signal.service import LONGEST, PEER, STREAMS, SignalService
 
 pytestmark = pytest.mark.anyio
-A, B = (PrivateKey.of(bytes([number]) * 32).public.text for number in (1, 2))
+A, B = (PrivateKey.of(bytes([number]) * 32).public.text for number in (65, 66))
+KEYS = [PrivateKey.of(bytes([number]) * 32).public.text for number in range(100, 100 + 3 * STREAMS)]
 
 
 async def test_what_waits_for_a_reader_is_bounded_in_bytes_too(signal, stream):
@@ -21,8 +23,7 @@ async def test_what_waits_for_a_reader_is_bounded_in_bytes_too(signal, stream):
     call = await stream(stub, B)
     for number in range(2 * QUEUE):
         await stub.Send(pb.EncryptedMessage(key=A, remoteKey=B, body=number.to_bytes(2) + bytes(LONGEST - 200)))
-        assert service._readers[B].size <= QUEUE_BYTES
-        assert service._readers[B].size == sum(map(len, service._readers[B].waiting))
+        assert service._readers[B].waiting.size <= QUEUE_BYTES
     last = None
     with anyio.fail_after(10):
         while last != 2 * QUEUE - 1:
@@ -52,13 +53,16 @@ async def test_a_stream_that_is_broken_off_is_forgotten(signal, stream):
 class Call:
     """A stream on which something happens while a message is written."""
 
+    address, begun, connection = "", True, None
+
     def __init__(self, then):
         self._then = then
+        self.connection = self
 
-    def metadata(self, _name):
-        return B
+    def metadata(self, name):
+        return B if name == PEER else ""
 
-    def begin(self, *_metadata):
+    def holds(self, _size):
         pass
 
     def offer(self, _message):
@@ -71,59 +75,56 @@ async def test_a_stream_that_ends_while_its_last_message_is_written_ends():
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(service.connect_stream, Call(service.stop))
         await anyio.wait_all_tasks_blocked()
-        service._readers[B].add(b"the last one")
+        service._readers[B].add(b"the last one", proven=False)
         with anyio.fail_after(5):
             while service._readers:
                 await anyio.sleep(0.005)
 
 
-class Deaf(Call):
-    """A stream that takes nothing."""
+class TestMessagesThatNobodyReads:
+    """Streams of somebody who knows keys and does not read; a proven agent sends to all of them."""
 
-    def __init__(self, key):
-        super().__init__(None)
-        self._key = key
+    @pytest.fixture
+    def peers(self, registered):
+        registered.known |= set(KEYS)
+        return registered
 
-    def metadata(self, _name):
-        return self._key
+    @pytest.fixture
+    def budget(self):
+        return Budget(strangers=4 << 20)
 
-    def offer(self, _message):
-        return False
-
-    async def written(self):
-        await anyio.sleep_forever()
-
-
-async def test_what_waits_for_all_readers_is_bounded_too(monkeypatch):
-    monkeypatch.setattr(service, "KEPT", 10_000)
-    signal = SignalService(CollectorRegistry())
-    async with anyio.create_task_group() as tasks:
-        for key in (A, B):
-            tasks.start_soon(signal.connect_stream, Deaf(key))
-        await anyio.wait_all_tasks_blocked()
-        for number in range(20):
-            message = pb.EncryptedMessage(key=A, remoteKey=(A, B)[number % 2], body=bytes(1000))
-            signal.send(message.SerializeToString(), None)
-            assert 0 < signal._kept.size <= 10_000
-        assert signal._kept.size == sum(reader.size for reader in signal._readers.values())
-        before = signal._kept.size
-        tasks.start_soon(signal.connect_stream, Deaf(B))
-        await anyio.wait_all_tasks_blocked()
-        assert signal._kept.size == before, "what waits goes over to the newer stream"
-        tasks.cancel_scope.cancel()
-    assert signal._kept.size == 0
+    async def test_count_in_the_budget_of_strangers_and_take_nothing_from_agents(
+        self, connect, served, budget, hear, eventually
+    ):
+        service, _ = served
+        agent, sender = await connect(), await connect()
+        own = await agent.proven(B)
+        await sender.proven(A)
+        await eventually(lambda: len(service._readers) == 2)
+        for start in range(0, len(KEYS), STREAMS):
+            stranger = await connect()
+            for key in KEYS[start : start + STREAMS]:
+                await stranger.stream(key)
+            stranger.cut()
+        ended = len(service._readers)
+        with anyio.fail_after(60):
+            while len(service._readers) == ended:
+                for key in KEYS:
+                    await sender.send(A, key, bytes(60_000))
+                    assert budget.strangers.size <= budget.strangers.limit
+        assert sum(reader.waiting.size for reader in service._readers.values()) <= budget.strangers.limit
+        await sender.send(A, B, b"still there")
+        assert await hear(own) == b"still there"
 
 
-async def test_rubbish_is_refused_and_hurts_nobody(signal, tmp_path, stream):
-    stub, _ = signal
+async def test_rubbish_is_refused_and_hurts_nobody(signal, connect, stream):
+    stub, raw = signal[0], (await connect()).raw
     noise, codes = random.Random(7), set()
-    async with grpc.aio.insecure_channel(f"unix:{tmp_path}/grpc") as channel:
-        raw = channel.unary_unary("/signalexchange.SignalExchange/Send")
-        for _ in range(300):
-            try:
-                await raw(noise.randbytes(noise.randrange(100)))
-            except grpc.aio.AioRpcError as error:
-                codes.add(error.code())
+    for _ in range(300):
+        try:
+            await raw(noise.randbytes(noise.randrange(100)))
+        except grpc.aio.AioRpcError as error:
+            codes.add(error.code())
     assert codes == {grpc.StatusCode.INVALID_ARGUMENT}
     call = await stream(stub, B)
     await stub.Send(pb.EncryptedMessage(key=A, remoteKey=B, body=b"still there"))

@@ -6,7 +6,8 @@ import pytest
 
 from meshloom.model.keys import PrivateKey
 from meshloom.rpc import signalexchange_pb2 as pb
-from meshloom_signal.service import LONGEST, PEER, QUEUE
+from meshloom_signal.reader import QUEUE
+from meshloom_signal.service import LONGEST, PEER
 
 pytestmark = pytest.mark.anyio
 A, B = (PrivateKey.of(bytes([number]) * 32).public.text for number in (1, 2))
@@ -42,7 +43,7 @@ async def test_a_message_for_an_absent_agent_is_dropped_and_counted(signal, regi
     assert registry.get_sample_value("meshloom_signal_dropped_total", {"reason": "absent"}) == 1
 
 
-async def test_a_newer_stream_of_the_same_agent_takes_over(signal, stream):
+async def test_a_newer_stream_by_the_same_connection_takes_over(signal, stream):
     stub, _ = signal
     old = await stream(stub, B)
     new = await stream(stub, B)
@@ -74,15 +75,13 @@ async def test_a_stream_without_a_key_is_refused(signal, key):
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_what_is_too_long_or_no_message_is_refused(signal, tmp_path):
-    stub, _ = signal
+async def test_what_is_too_long_or_no_message_is_refused(connect):
+    agent = await connect()
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.Send(message(A, B, bytes(LONGEST)))
+        await agent.stub.Send(message(A, B, bytes(LONGEST)))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    async with grpc.aio.insecure_channel(f"unix:{tmp_path}/grpc") as channel:
-        raw = channel.unary_unary("/signalexchange.SignalExchange/Send")
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await raw(b"\xff\xff\xff")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await agent.raw(b"\xff\xff\xff")
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 

@@ -20,6 +20,7 @@ from meshloom_management.api.endpoints import description
 from meshloom_management.main import KINDS, management
 from meshloom_relay.main import add_relay
 from meshloom_server.registered import Registered
+from meshloom_server.signal_peers import RegisteredPeers, end_removed
 from meshloom_signal.main import add_signal
 from meshloom_stun.main import add_stun
 
@@ -29,11 +30,12 @@ async def run(setup: Setup[ServerConfig]) -> None:
     parts = Parts(new_registry())
     table = setup.config.relay
     async with management(setup, parts, has_relay=table.enabled) as container:
-        add_signal(parts)
+        accounts = container.accounts()
+        end_removed(accounts, add_signal(parts, setup.config, RegisteredPeers(accounts)))
         add_stun(parts, setup.config)
         if table.enabled:
             is_only = table.secret is None  # made by this server, for itself
-            registered = Registered(container.accounts(), is_only=is_only, lifetime=table.token_lifetime)
+            registered = Registered(accounts, is_only=is_only, lifetime=table.token_lifetime)
             registered.removed = add_relay(parts, setup, registered.refusal).remove
         await serve(setup.config, parts)
 

@@ -1,0 +1,110 @@
+"""Signal in the server that knows its peers: who may use it, and what strangers get."""
+
+import os
+
+import anyio
+import grpc
+import pytest
+
+from meshloom.model.keys import PrivateKey
+from meshloom.protocol.signal_proof import CHALLENGE, PROVES, prove
+from meshloom.rpc import signalexchange_pb2 as pb
+from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeStub
+
+pytestmark = [pytest.mark.anyio, pytest.mark.mesh, pytest.mark.timeout(120)]
+
+OPTIONS = [("grpc.use_local_subchannel_pool", 1)]
+
+
+class Line:
+    """A connection to the server's signal service."""
+
+    def __init__(self, server):
+        self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=OPTIONS)
+        self.stub = SignalExchangeStub(self.channel)
+
+    async def stream(self, key, *metadata):
+        call = self.stub.ConnectStream(metadata=(("x-wiretrustee-peer-id", key.public.text), *metadata))
+        with anyio.fail_after(10):
+            return call, dict(await call.initial_metadata())
+
+    async def proven(self, key):
+        call, head = await self.stream(key, (PROVES, "1"))
+        await call.write(prove(head[CHALLENGE], key, os.urandom))
+        return call
+
+    async def refused(self, key, *metadata):
+        with anyio.fail_after(10), pytest.raises(grpc.aio.AioRpcError) as caught:
+            await (await self.stream(key, *metadata))[0].read()
+        return caught.value.code()
+
+    async def send(self, sender, recipient, body):
+        message = pb.EncryptedMessage(key=sender.public.text, remoteKey=recipient.public.text, body=body)
+        await self.stub.Send(message, timeout=10)
+
+
+@pytest.fixture
+async def line():
+    """Makes connections."""
+    made = []
+
+    def make(server):
+        made.append(Line(server))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.channel.close()
+
+
+async def heard(call):
+    with anyio.fail_after(10):
+        return (await call.read()).body
+
+
+async def test_a_stranger_who_is_no_peer_neither_connects_nor_sends(program, machine, line):
+    server = program().start().set_up()
+    peer = machine(server.url)
+    await peer.login(server.setup_key())
+    own, _ = await line(server).stream(peer.key)
+    stranger, key = line(server), PrivateKey.of(os.urandom(32))
+    assert await stranger.refused(key) is grpc.StatusCode.PERMISSION_DENIED
+    assert await stranger.refused(key, (PROVES, "1")) is grpc.StatusCode.PERMISSION_DENIED
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stranger.send(key, peer.key, b"rubbish")
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    await line(server).send(peer.key, peer.key, b"nothing before")
+    assert await heard(own) == b"nothing before"
+    metrics = server.get(f"http://127.0.0.1:{server.metrics}/metrics")[1].decode()
+    assert 'meshloom_signal_refused_total{reason="unknown key"} 3.0' in metrics
+
+
+@pytest.mark.parametrize("proves", [False, True])
+async def test_a_stranger_who_knows_the_key_of_a_peer_does_not_get_its_stream(program, machine, line, proves):
+    server = program().start().set_up()
+    peer = machine(server.url)
+    await peer.login(server.setup_key())
+    agent, stranger = line(server), line(server)
+    own = await agent.proven(peer.key) if proves else (await agent.stream(peer.key))[0]
+    if proves:
+        await agent.send(peer.key, peer.key, b"the proof has come")
+        assert await heard(own) == b"the proof has come"
+    for number in range(3):
+        assert await stranger.refused(peer.key) is grpc.StatusCode.UNAVAILABLE
+        await agent.send(peer.key, peer.key, bytes([number]))
+        assert await heard(own) == bytes([number])
+
+
+async def test_the_streams_of_a_removed_peer_end_at_once(program, machine, line):
+    server = program().start().set_up()
+    peer = machine(server.url)
+    await peer.login(server.setup_key())
+    own = await line(server).proven(peer.key)
+    await line(server).send(peer.key, peer.key, b"stands")
+    assert await heard(own) == b"stands"
+    _, peers = server.api("GET", "/api/peers")
+    assert server.api("DELETE", f"/api/peers/{peers[0]['id']}")[0] == 200
+    with anyio.fail_after(10), pytest.raises(grpc.aio.AioRpcError) as caught:
+        await own.read()
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert await line(server).refused(peer.key) is grpc.StatusCode.PERMISSION_DENIED
