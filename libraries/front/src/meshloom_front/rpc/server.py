@@ -16,7 +16,7 @@ class RPC:
     """
 
     def __init__(self, services: Iterable[Methods], callers: Callers | None = None) -> None:
-        self.callers = callers or Callers()
+        self.callers = Callers() if callers is None else callers  # none is open yet: it is empty, which is false
         self.methods: Methods = {path: method for service in services for path, method in service.items()}
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
