@@ -17,6 +17,8 @@ from meshloom.protocol.relay_address import RelayAddress as RelayAddress  # noqa
 
 LONGEST_MESSAGE = 8820
 """Bytes of the longest relay message; a transport refuses longer ones, and closes on one that arrives."""
+LONGEST_OF_STRANGER = 1024
+"""Bytes of the longest message that a server's transport takes before :meth:`Connection.admit`."""
 
 
 @attrs.frozen
@@ -72,6 +74,14 @@ class Connection(ABC):
         """Close after what was sent; ``connection_lost`` follows, not from within this call.
 
         What the other side does not take in some seconds is lost. Closing twice is no error.
+        """
+
+    def admit(self) -> None:  # noqa: B027 - a transport that holds little for anybody needs no second bound
+        """Lifts the bounds for strangers: the receiver knows now who the other side is.
+
+        Until then a server's connection takes messages of at most ``LONGEST_OF_STRANGER`` bytes and closes on a
+        longer one, and the transport may hold and do as little for it as a handshake needs. The side that connects
+        has chosen the other one: its connections are admitted from the start.
         """
 
 

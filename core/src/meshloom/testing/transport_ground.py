@@ -69,6 +69,7 @@ class Serving:
     Args:
         refuse: Whether nobody is accepted.
         welcome: Sent to each from within ``accept``.
+        admit: Whether each is admitted at once, as if it had said who it is.
         shut: Nothing goes through any more until ``open``.
         rubbish: Sends bytes to the port that are no protocol, as a stranger would.
     """
@@ -77,6 +78,7 @@ class Serving:
     echo: bool = False
     refuse: bool = False
     welcome: bytes = b""
+    admit: bool = True
     heard: list[Heard] = attrs.field(factory=list)
     shut: Callable[[], None] = attrs.field(default=lambda: None)
     open: Callable[[], None] = attrs.field(default=lambda: None)
@@ -89,6 +91,8 @@ class Serving:
         made = Heard(echo=self.echo)
         made.connection = connection
         self.heard.append(made)
+        if self.admit:
+            connection.admit()
         if self.welcome:
             connection.send(self.welcome)
         return made

@@ -188,6 +188,7 @@ class RelayPeer(Receiver):
     def admit(self, id: RelayPeerID) -> None:
         """Becomes the one connection of that peer."""
         self._head, self.is_here = packet_head(id), True
+        self._connection.admit()
         self._traffic.peers += 1
         _log.info("peer connected by %s: %s", self._connection.transport, self.name, extra={PEER: self.name})
         _log.debug("%s is at %s:%d", self.name, *self._connection.remote, extra={PEER: self.name})

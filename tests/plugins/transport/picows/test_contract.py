@@ -4,12 +4,12 @@ import pytest
 import uvloop
 
 import meshloom_transport_picows
-from meshloom.testing.contracts.transport import TransportContract
+from meshloom.testing.contracts.websocket import WebSocketContract
 
 pytestmark = pytest.mark.anyio
 
 
-class TestContract(TransportContract):
+class TestContract(WebSocketContract):
     @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
     def anyio_backend(self, request):
         return "asyncio", {"loop_factory": uvloop.new_event_loop if request.param else None}

@@ -19,9 +19,13 @@ class Relayed:
 
     def __init__(self, peer):
         self.peer, self.heard, self.told = relay_peer_id(peer), Heard(), []
-        self.network = MemoryRelays({PLACE: lambda _: self.heard})
+        self.network = MemoryRelays({PLACE: self.accept})
         tunnel = MemoryTunnel(MemoryNetwork(), MemoryDevice("test0", ("127.0.0.1",)))
         self.path = RelayedPath(tunnel, self.peer, self.told.append)
+
+    def accept(self, connection):
+        connection.admit()
+        return self.heard
 
     async def connect(self):
         self.path.connection = await MemoryTransport(self.network).connect(RelayAddress(*PLACE, tls=False), Heard())

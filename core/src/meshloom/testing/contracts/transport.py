@@ -15,7 +15,7 @@ from meshloom.errors import TransportError
 from meshloom.testing.certificates import Certificate, make_certificate
 from meshloom.testing.contracts.backend import BackendContract
 from meshloom.testing.transport_ground import WITHIN, Heard, LoopbackGround, Serving, TransportGround, until
-from meshloom.transport import LONGEST_MESSAGE, Connection, Transport, TransportContext
+from meshloom.transport import LONGEST_MESSAGE, LONGEST_OF_STRANGER, Connection, Transport, TransportContext
 
 pytestmark = pytest.mark.anyio
 
@@ -105,6 +105,22 @@ class TransportContract(BackendContract):
         longest = connection.max_message_size
         await until(lambda: connection.send(b"x" * longest) and served.heard[0].messages)
         assert set(map(len, served.heard[0].messages)) == {longest}
+
+    async def test_a_stranger_may_say_little_until_it_is_admitted(self, transport: Transport, served: Serving) -> None:
+        served.admit = False
+        heard, connection = await connected(transport, served)
+        stranger = served.heard[0]
+        await arrived(connection, stranger, bytes(LONGEST_OF_STRANGER))
+        stranger.connection.admit()  # type: ignore[union-attr]
+        await arrived(connection, stranger, bytes(LONGEST_OF_STRANGER + 1))
+        assert (heard.lost, stranger.lost) == ([], [])
+
+    async def test_a_stranger_who_says_much_is_closed(self, transport: Transport, served: Serving) -> None:
+        served.admit = False
+        heard, connection = await connected(transport, served)
+        await until(lambda: heard.lost or not connection.send(bytes(LONGEST_OF_STRANGER + 1)))
+        await until(lambda: heard.lost and served.heard[0].lost)
+        assert served.heard[0].messages == []
 
     async def test_every_size_arrives(self, transport: Transport, served: Serving) -> None:
         _, connection = await connected(transport, served)

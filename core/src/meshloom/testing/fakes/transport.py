@@ -18,6 +18,7 @@ from meshloom.testing.certificates import Certificate
 from meshloom.testing.transport_ground import Serving, TransportGround
 from meshloom.transport import (
     LONGEST_MESSAGE,
+    LONGEST_OF_STRANGER,
     Accept,
     Connection,
     Receiver,
@@ -78,6 +79,7 @@ class MemoryConnection(Connection):
     remote: tuple[str, int]
     transport: str = NAME
     max_message_size: int = LONGEST_MESSAGE
+    longest: int = LONGEST_MESSAGE
     receiver: Receiver | None = None
     other: "MemoryConnection" = attrs.field(init=False)
     _waiting: deque[bytes] = attrs.field(factory=deque)
@@ -109,6 +111,10 @@ class MemoryConnection(Connection):
             self.wake()
             asyncio.get_running_loop().call_later(CLOSE_WITHIN, self.end, "closed by this side")
 
+    def admit(self) -> None:
+        """See :meth:`Connection.admit`."""
+        self.longest = LONGEST_MESSAGE
+
     def wake(self) -> None:
         """Deliver soon what waits."""
         asyncio.get_running_loop().call_soon(self._deliver)
@@ -127,7 +133,9 @@ class MemoryConnection(Connection):
             return
         while self._waiting and not self.is_lost:
             message = self._waiting.popleft()
-            if self.other.receiver is not None and not self.other.is_closing:
+            if len(message) > self.other.longest:
+                self.other.end("a message is too long")
+            elif self.other.receiver is not None and not self.other.is_closing:
                 self.other.receiver.message_received(memoryview(message))
         if self.is_closing:
             self.end("closed by this side")
@@ -157,7 +165,9 @@ class MemoryTransport(Transport):
         if accept is None:
             raise TransportError(f"{address} cannot be reached: nobody is there")
         near = MemoryConnection(self.network, place, place, receiver=receiver)
-        far = MemoryConnection(self.network, place, (self.host, self.network.next_port()))
+        far = MemoryConnection(
+            self.network, place, (self.host, self.network.next_port()), longest=LONGEST_OF_STRANGER
+        )
         near.other, far.other = far, near
         self.network.ends |= {near, far}
         far.receiver = accept(far)

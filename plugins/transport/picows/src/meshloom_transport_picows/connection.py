@@ -5,6 +5,7 @@ one write. Without it a forwarded packet costs a system call of its own, which i
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 from picows import WSAutoPingStrategy, WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in their stubs
 
-from meshloom.transport import LONGEST_MESSAGE, Accept, Connection, Receiver
+from meshloom.transport import LONGEST_MESSAGE, LONGEST_OF_STRANGER, Accept, Connection, Receiver
+from meshloom.transport_bounds import FrameRefused, Frames
 
 _log = logging.getLogger(__name__)
 
@@ -22,9 +24,9 @@ HANDSHAKE_WITHIN = 10.0
 CLOSE_WITHIN = 3.0
 """Seconds for the request to come or to be answered, and for the other side to take what was sent before a close."""
 FIRST_READ = 4 * 1024
-MOST_READ = 64 * 1024
+MOST_READ = 32 * 1024
 """Bytes of a connection's read buffer at first, and read at once at most: one that has much to say does not hold up
-the others, nor does its buffer grow without bound."""
+the others, and its buffer grows to twice that and no further. A stranger's reads stay at half of the first buffer."""
 UNSENT = 64 * 1024
 """Bytes waiting for the kernel from which on the connection is full."""
 
@@ -38,6 +40,9 @@ class PicowsConnection(WSListener, Connection):
         receiver: Whom to tell; None on the side that accepts, which is asked once the handshake is done.
         accept: Asks it.
         opened: The connections of this transport that are open.
+
+    Attributes:
+        most_read: Bytes that are read at once at most.
     """
 
     transport = NAME
@@ -47,9 +52,12 @@ class PicowsConnection(WSListener, Connection):
         self.remote = ("", 0)
         self._receiver, self._accept, self._opened = receiver, accept, opened
         self._websocket: WSTransport | None = None
-        self._parts = bytearray()
+        self._longest = LONGEST_MESSAGE if accept is None else LONGEST_OF_STRANGER
+        self.most_read = MOST_READ if accept is None else FIRST_READ // 2
+        self._frames: Frames | None = None
+        self._is_within = False
+        self._ping: bytes | None = None
         self._full = self._refused = self._closing = False
-        self._abort: asyncio.TimerHandle | None = None
         self._reason = "closed by the other side"
 
     @property
@@ -58,9 +66,13 @@ class PicowsConnection(WSListener, Connection):
         return self._full
 
     @property
-    def is_open(self) -> bool:
-        """Whether the handshake is done and the connection not lost."""
-        return self in self._opened
+    def has_opened(self) -> bool:
+        """Whether the handshake is done; the connection may be lost again."""
+        return self._websocket is not None
+
+    def forget(self) -> None:
+        """Tells the receiver nothing any more."""
+        self._receiver = None
 
     def send(self, message: bytes | bytearray | memoryview, rest: bytes | bytearray | memoryview = b"") -> bool:
         """As the contract says."""
@@ -77,6 +89,10 @@ class PicowsConnection(WSListener, Connection):
         """As the contract says."""
         self._close(WSCloseCode.OK, "closed by this side")
 
+    def admit(self) -> None:
+        """As the contract says."""
+        self._longest, self.most_read = LONGEST_MESSAGE, MOST_READ
+
     def abort(self) -> None:
         """Close at once."""
         if self._websocket is not None:
@@ -89,7 +105,6 @@ class PicowsConnection(WSListener, Connection):
         self._reason = reason
         self._websocket.send_close(code)
         self._websocket.disconnect()
-        self._abort = asyncio.get_running_loop().call_later(CLOSE_WITHIN, self.abort)
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """The handshake is done."""
@@ -105,37 +120,50 @@ class PicowsConnection(WSListener, Connection):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:  # noqa: ARG002
         """A frame; nearly always a whole message."""
-        if self._closing:
+        if self._closing or self._receiver is None:
             return
-        if frame.msg_type == BINARY and frame.fin and not self._parts:
-            if frame.payload_size > LONGEST_MESSAGE:
+        if frame.msg_type == BINARY and frame.fin and not self._is_within:
+            if frame.payload_size > self._longest:
                 self._close(WSCloseCode.MESSAGE_TOO_BIG, "a message is too long")
             else:
-                self._receiver.message_received(frame.get_payload_as_memoryview())  # type: ignore[union-attr]
+                self._receiver.message_received(frame.get_payload_as_memoryview())
             return
-        self._seldom(frame)
+        try:
+            self._seldom(frame, asyncio.get_running_loop().time())
+        except FrameRefused as refused:
+            self._close(WSCloseCode(refused.code), str(refused))
 
-    def _seldom(self, frame: WSFrame) -> None:
-        """Messages in fragments, as a proxy may make of them, and everything that is no message."""
+    def _seldom(self, frame: WSFrame, now: float) -> None:
+        """Takes messages in fragments, as a proxy may make of them, and everything that is not a message."""
+        if self._frames is None:
+            self._frames = Frames(now)
         kind = frame.msg_type
-        if kind == WSMsgType.CLOSE:
-            self._close(WSCloseCode.OK, "closed by the other side")
-        elif kind == (WSMsgType.CONTINUATION if self._parts else WSMsgType.BINARY):
-            self._parts += frame.get_payload_as_memoryview()
-            if len(self._parts) > LONGEST_MESSAGE:
-                self._close(WSCloseCode.MESSAGE_TOO_BIG, "a message is too long")
-            elif frame.fin:
-                whole, self._parts = bytes(self._parts), bytearray()
+        if kind in (WSMsgType.PING, WSMsgType.PONG):
+            self._frames.count_idle(now)
+            if kind == WSMsgType.PING:
+                self._ping = frame.get_payload_as_bytes()
+                self._answer()
+        elif kind == (WSMsgType.CONTINUATION if self._is_within else BINARY):
+            part, is_last = frame.get_payload_as_memoryview(), bool(frame.fin)
+            whole = self._frames.add(part, is_last=is_last, longest=self._longest, now=now)
+            self._is_within = self._frames.is_within
+            if whole is not None:
                 self._receiver.message_received(memoryview(whole))  # type: ignore[union-attr]
-        elif kind not in (WSMsgType.PING, WSMsgType.PONG):
+        elif kind == WSMsgType.CLOSE:
+            self._close(WSCloseCode.OK, "closed by the other side")
+        else:
             self._close(WSCloseCode.UNSUPPORTED_DATA, "a message is not binary")
+
+    def _answer(self) -> None:
+        """Answers the newest ping (RFC 6455 section 5.5.3), once there is room: an answer never waits in memory."""
+        if self._ping is not None and not self._full and not self._closing:
+            payload, self._ping = self._ping, None
+            self._websocket.send_pong(payload)  # type: ignore[union-attr]
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
         """The last call."""
         self._closing = True
         self._opened.discard(self)
-        if self._abort is not None:
-            self._abort.cancel()
         if self._receiver is not None:
             self._receiver.connection_lost(self._reason)
 
@@ -146,6 +174,7 @@ class PicowsConnection(WSListener, Connection):
     def resume_writing(self) -> None:
         """The other side has caught up."""
         self._full = False
+        self._answer()
         if self._refused and not self._closing and self._receiver is not None:
             self._refused = False
             self._receiver.writable()
@@ -172,7 +201,7 @@ class Protocol(WSProtocol):  # type: ignore[misc]
             10,
             10,
             WSAutoPingStrategy.PING_WHEN_IDLE,
-            True,  # pings are answered
+            False,  # pings are answered by the connection, which bounds the answers
             LONGEST_MESSAGE,
             None,
             FIRST_READ,
@@ -181,12 +210,22 @@ class Protocol(WSProtocol):  # type: ignore[misc]
     def connection_made(self, transport: Any) -> None:
         """Begin."""
         transport.set_write_buffer_limits(UNSENT)
-        super().connection_made(Gathering(transport))
+        self._gathering = Gathering(transport)
+        super().connection_made(self._gathering)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._gathering.lost()
+        super().connection_lost(exc)
+        with contextlib.suppress(Exception):  # takes the fault that picows keeps for somebody who waits: nobody does
+            self.transport.wait_disconnected().send(None)
 
     def get_buffer(self, hint: int) -> memoryview:
         """Where to read into."""
+        if self.transport.is_close_frame_sent:  # after a fault that picows found itself, it would read on for a while
+            asyncio.get_running_loop().call_soon(self.transport.disconnect)
         whole: memoryview = super().get_buffer(hint)
-        return whole[:MOST_READ]
+        return whole[: self.listener.most_read if self.listener is not None else FIRST_READ]
 
 
 class Gathering:
@@ -200,6 +239,7 @@ class Gathering:
         self._waiting: list[bytes] = []
         self._size = 0
         self._loop = asyncio.get_running_loop()
+        self._late: asyncio.TimerHandle | None = None
         self.get_extra_info = inner.get_extra_info
         self.abort = inner.abort
         self.pause_reading = inner.pause_reading
@@ -223,9 +263,16 @@ class Gathering:
         self.write(b"".join(parts))
 
     def close(self) -> None:
-        """Close after what was sent."""
-        self._flush()
-        self._inner.close()
+        """Closes after what was sent, or after a while."""
+        if self._late is None:
+            self._flush()
+            self._inner.close()
+            self._late = self._loop.call_later(CLOSE_WITHIN, self._inner.abort)
+
+    def lost(self) -> None:
+        """Notes that the connection is gone."""
+        if self._late is not None:
+            self._late.cancel()
 
     def is_closing(self) -> bool:
         """Whether it is."""

@@ -31,6 +31,7 @@ class PicowsTransport(Transport):
         connection = PicowsConnection(receiver, None, self.opened)
         protocol = Protocol(lambda: connection, address.authority)
         transport: asyncio.Transport | None = None
+        is_made = False
         try:
             transport, _ = await asyncio.get_running_loop().create_connection(
                 lambda: protocol,
@@ -39,15 +40,17 @@ class PicowsTransport(Transport):
                 server_hostname=address.host if address.tls else None,
             )
             await protocol.wait_until_handshake_complete()
+            if not connection.has_opened:
+                raise TransportError(f"{address} answers, but closed the connection before it was a relay's")
+            is_made = True
         except ssl.SSLCertVerificationError as error:
             raise TransportError(f"{address} shows no certificate that is trusted: {error.verify_message}") from error
         except (OSError, WSError) as error:
             raise TransportError(f"{address} answers, but not as a relay: {error}") from error
         finally:
-            if not connection.is_open:
+            if not is_made:
+                connection.forget()
                 (transport.abort if transport else made.close)()
-        if not connection.is_open:
-            raise TransportError(f"{address} answers, but closed the connection before it was a relay's")
         return connection
 
     def stream_protocol(self, accept: Accept) -> Callable[[], Any]:

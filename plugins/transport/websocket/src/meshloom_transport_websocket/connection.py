@@ -12,6 +12,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, SEND_EOF, Protocol
 
 from meshloom.transport import LONGEST_MESSAGE, Connection, Receiver
+from meshloom.transport_bounds import LONGEST_HANDSHAKE, FrameRefused, Frames
 
 NAME = "websocket"
 PATH = "/relay"
@@ -20,8 +21,21 @@ CLOSE_WITHIN = 3.0
 """Seconds for the request to come or to be answered, and for the other side to take what was sent before a close."""
 UNSENT = 64 * 1024
 """Bytes waiting for the kernel from which on the connection is full."""
+SLICE = 16 * 1024
+"""Bytes that the library is given at once: it makes objects of all frames in them before any is looked at."""
 QUIET = logging.getLogger(f"{__name__}.library")
 QUIET.setLevel(logging.CRITICAL)  # it tells what strangers get wrong, with stack traces
+
+
+class Unanswering(Protocol):
+    """Keeps the library from answering pings by itself, without a bound; for both roles, before their classes."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Handles a frame as the library does; a ping is an event only."""
+        if frame.opcode is Opcode.PING:
+            self.events.append(frame)
+        else:
+            super().recv_frame(frame)
 
 
 class WebSocketConnection(asyncio.Protocol, Connection):
@@ -30,12 +44,15 @@ class WebSocketConnection(asyncio.Protocol, Connection):
     transport = NAME
     max_message_size = LONGEST_MESSAGE
 
-    def __init__(self, websocket: Protocol, opened: set["WebSocketConnection"]) -> None:
+    def __init__(self, websocket: Protocol, opened: set["WebSocketConnection"], longest: int) -> None:
         self.remote = ("", 0)
         self._websocket, self._opened = websocket, opened
         self._receiver: Receiver | None = None
         self._stream: Any = None
-        self._parts = bytearray()
+        self._longest = longest
+        self._frames: Frames | None = None
+        self._ping: bytes | None = None
+        self._handshake: int | None = 0
         self._full = self._refused = self._closing = False
         self._gathered = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -66,6 +83,10 @@ class WebSocketConnection(asyncio.Protocol, Connection):
         """As the contract says."""
         self._close(CloseCode.NORMAL_CLOSURE, "closed by this side")
 
+    def admit(self) -> None:
+        """As the contract says."""
+        self._longest = LONGEST_MESSAGE
+
     def abort(self) -> None:
         """Close at once."""
         if self._stream is not None:
@@ -81,14 +102,20 @@ class WebSocketConnection(asyncio.Protocol, Connection):
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_WITHIN, self.abort)
 
     def data_received(self, data: bytes) -> None:
-        """More from the other side."""
-        self._websocket.receive_data(data)
-        self._work()
+        """More from the other side, in pieces."""
+        if len(data) <= SLICE:
+            self._receive(data)
+            return
+        rest = memoryview(data)
+        while rest and not self._closing:
+            self._receive(bytes(rest[:SLICE]))
+            rest = rest[SLICE:]
 
     def eof_received(self) -> None:
         """The other side sends no more, nor will this one."""
-        self._websocket.receive_eof()
-        self._work()
+        if not self._closing:
+            self._websocket.receive_eof()
+            self._work()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """The last call."""
@@ -106,6 +133,7 @@ class WebSocketConnection(asyncio.Protocol, Connection):
     def resume_writing(self) -> None:
         """The other side has caught up."""
         self._full = False
+        self._answer()
         if self._refused and not self._closing and self._receiver is not None:
             self._refused = False
             self._receiver.writable()
@@ -116,8 +144,20 @@ class WebSocketConnection(asyncio.Protocol, Connection):
 
     def established(self) -> None:
         """The handshake is done."""
+        self._handshake = None
         if self._timer is not None:
             self._timer.cancel()
+
+    def _receive(self, data: bytes) -> None:
+        if self._closing:
+            return
+        if self._handshake is not None:
+            self._handshake += len(data)
+            if self._handshake > LONGEST_HANDSHAKE + SLICE:
+                self.abort()
+                return
+        self._websocket.receive_data(data)
+        self._work()
 
     def _work(self) -> None:
         for event in self._websocket.events_received():
@@ -130,15 +170,39 @@ class WebSocketConnection(asyncio.Protocol, Connection):
             self._end("closed by the other side")
 
     def _frame(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.TEXT:
-            self._close(CloseCode.UNSUPPORTED_DATA, "a message is not binary")
-        elif frame.opcode is Opcode.BINARY and frame.fin:
-            self._receiver.message_received(memoryview(frame.data))  # type: ignore[union-attr]
-        elif frame.opcode in (Opcode.BINARY, Opcode.CONT):  # in fragments, as a proxy may make of it; bounded by theirs
-            self._parts += frame.data
-            if frame.fin:
-                whole, self._parts = bytes(self._parts), bytearray()
+        if frame.opcode is Opcode.BINARY and frame.fin:
+            if len(frame.data) > self._longest:
+                self._close(CloseCode.MESSAGE_TOO_BIG, "a message is too long")
+            else:
+                self._receiver.message_received(memoryview(frame.data))  # type: ignore[union-attr]
+            return
+        try:
+            self._seldom(frame, asyncio.get_running_loop().time())
+        except FrameRefused as refused:
+            self._close(CloseCode(refused.code), str(refused))
+
+    def _seldom(self, frame: Frame, now: float) -> None:
+        """Takes messages in fragments, as a proxy may make of them, and everything that is not a message."""
+        if self._frames is None:
+            self._frames = Frames(now)
+        if frame.opcode in (Opcode.BINARY, Opcode.CONT):
+            whole = self._frames.add(frame.data, is_last=frame.fin, longest=self._longest, now=now)
+            if whole is not None:
                 self._receiver.message_received(memoryview(whole))  # type: ignore[union-attr]
+        elif frame.opcode in (Opcode.PING, Opcode.PONG):
+            self._frames.count_idle(now)
+            if frame.opcode is Opcode.PING:
+                self._ping = bytes(frame.data)
+                self._answer()
+        elif frame.opcode is Opcode.TEXT:
+            self._close(CloseCode.UNSUPPORTED_DATA, "a message is not binary")
+
+    def _answer(self) -> None:
+        """Answers the newest ping (RFC 6455 section 5.5.3), once there is room: an answer never waits in memory."""
+        if self._ping is not None and not self._full and not self._closing:
+            payload, self._ping = self._ping, None
+            self._websocket.send_pong(payload)
+            self._flush()
 
     def _flush(self) -> None:
         self._gathered = 0

@@ -16,6 +16,7 @@ from meshloom.dialing import client_tls, dial, prepare_stream
 from meshloom.errors import TransportError
 from meshloom.transport import (
     LONGEST_MESSAGE,
+    LONGEST_OF_STRANGER,
     Accept,
     Connection,
     Receiver,
@@ -23,7 +24,7 @@ from meshloom.transport import (
     Transport,
     TransportContext,
 )
-from meshloom_transport_websocket.connection import PATH, QUIET, WebSocketConnection
+from meshloom_transport_websocket.connection import PATH, QUIET, Unanswering, WebSocketConnection
 
 TURNS = 100
 """Of the event loop, in which connections that are ended are gone."""
@@ -75,12 +76,20 @@ class WebSocketTransport(Transport):
                 await anyio.lowlevel.checkpoint()
 
 
+class Client(Unanswering, ClientProtocol):
+    """The library's state machine of a client."""
+
+
+class Server(Unanswering, ServerProtocol):
+    """The library's state machine of a server."""
+
+
 class ClientConnection(WebSocketConnection):
     """To a relay; ``answered`` has what is wrong with its answer, nothing where it is one."""
 
     def __init__(self, address: RelayAddress, receiver: Receiver, opened: set[WebSocketConnection]) -> None:
         uri = parse_uri(f"{'wss' if address.tls else 'ws'}://{address.authority}{PATH}")
-        super().__init__(ClientProtocol(uri, max_size=LONGEST_MESSAGE, logger=QUIET), opened)
+        super().__init__(Client(uri, max_size=LONGEST_MESSAGE, logger=QUIET), opened, LONGEST_MESSAGE)
         self._receiver = receiver
         self.answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -117,7 +126,7 @@ class ServerConnection(WebSocketConnection):
     """To this relay; a request for anything else is answered and ended."""
 
     def __init__(self, accept: Accept, socket_buffer: int, opened: set[WebSocketConnection]) -> None:
-        super().__init__(ServerProtocol(max_size=LONGEST_MESSAGE, logger=QUIET), opened)
+        super().__init__(Server(max_size=LONGEST_MESSAGE, logger=QUIET), opened, LONGEST_OF_STRANGER)
         self._accept, self._socket_buffer = accept, socket_buffer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
