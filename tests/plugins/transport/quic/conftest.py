@@ -66,7 +66,7 @@ class Serving:
     def __init__(self, made):
         self.socket = made
         self.port = made.getsockname()[1]
-        self.receivers, self.answer, self.refuse, self.welcome = [], None, False, None
+        self.receivers, self.answer, self.refuse, self.welcome, self.admit = [], None, False, None, True
 
     def accept(self, connection):
         if self.refuse:
@@ -74,6 +74,8 @@ class Serving:
         heard = Heard(self.answer)
         heard.connection = connection
         self.receivers.append(heard)
+        if self.admit:
+            connection.admit()
         if self.welcome is not None:
             connection.send(self.welcome)
         return heard

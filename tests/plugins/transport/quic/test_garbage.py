@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from meshloom_transport_quic import Options
 from meshloom_transport_quic.certificates import Shown
-from meshloom_transport_quic.server import HALF_OPEN, RETRY_FROM, Server
+from meshloom_transport_quic.half_open import BEGUN_BURST, HALF_OPEN, HANDSHAKE, OF_SOURCE, Begun
+from meshloom_transport_quic.server import RETRY_FROM, Server
 
 pytestmark = pytest.mark.anyio
 
@@ -153,7 +154,7 @@ async def test_an_answer_to_an_unproven_address_is_at_most_three_times_what_it_s
 
 async def test_from_some_half_open_connections_on_an_address_must_be_proven(alone):
     for number in range(RETRY_FROM):
-        alone.receive(first_packets()[1], ("127.0.0.1", 1000 + number))
+        alone.receive(first_packets()[1], (f"192.0.2.{number}", 1))
     assert alone.kept[:2] == (RETRY_FROM, RETRY_FROM)
     alone.port.sent.clear()
     client, datagram = first_packets()
@@ -171,19 +172,51 @@ async def test_from_some_half_open_connections_on_an_address_must_be_proven(alon
     assert alone.kept[0] == RETRY_FROM + 1
 
 
+def proven(alone, address):
+    """Begins a connection from an address that was proven by a retry."""
+    client, datagram = first_packets()
+    alone.port.sent.clear()
+    alone.receive(datagram, address)
+    client.receive_datagram(alone.port.sent[0][0], ("127.0.0.1", 1), 0.0)
+    alone.receive(client.datagrams_to_send(0.0)[0][0], address)
+
+
+async def test_one_source_shuts_nobody_out_and_its_own_oldest_give_way(alone):
+    for number in range(RETRY_FROM):
+        alone.receive(first_packets()[1], (f"192.0.2.{number}", 1))
+    others = set(alone.server.links)
+    for number in range(BEGUN_BURST):
+        proven(alone, ("203.0.113.1", 1000 + number))
+    assert len(alone.server.half_open) == RETRY_FROM + OF_SOURCE
+    assert others < alone.server.links
+    proven(alone, ("198.51.100.1", 5))
+    assert len(alone.server.links) == RETRY_FROM + OF_SOURCE + 1
+
+
+async def test_a_source_that_begins_too_many_handshakes_is_not_heard(alone):
+    for number in range(RETRY_FROM):
+        alone.receive(first_packets()[1], (f"192.0.2.{number}", 1))
+    kept = alone.kept
+    while alone.server._begun.take("203.0.113.1", 0.0):
+        pass
+    alone.server._begun.take = lambda source, now: Begun.take(alone.server._begun, source, 0.0)
+    proven(alone, ("203.0.113.1", 1000))
+    assert alone.kept == kept
+    proven(alone, ("203.0.113.2", 1000))
+    assert alone.kept != kept
+
+
 async def test_half_open_connections_are_bounded_whoever_proves_an_address(alone):
-    alone.server.half_open.update({object(): 0.0 for _ in range(HALF_OPEN)})
-    alone.receive(first_packets()[1])
-    assert alone.server.links == set()
-    alone.server.half_open.clear()
+    for number in range(HALF_OPEN):
+        assert alone.server.half_open.add(f"link {number}", f"source {number}", 0.0) is None
+    assert alone.server.half_open.add("a new one", "another source", 0.0) == "link 0"
+    assert len(alone.server.half_open) == HALF_OPEN
 
 
 async def test_a_handshake_that_does_not_go_on_is_forgotten(alone):
     alone.receive(first_packets()[1])
     assert alone.kept[0] == 1
-    for link in alone.server.half_open:
-        alone.server.half_open[link] = 0.0
-    alone.server._sweep()
+    alone.server.end_overdue(alone.server.loop.time() + HANDSHAKE)
     assert alone.kept == (0, 0, 0, 0)
 
 

@@ -2,10 +2,18 @@
 
 from collections.abc import Callable
 
+from aioquic._buffer import Buffer
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import END_STATES, NetworkAddress, QuicConnection, QuicConnectionState
+from aioquic.quic.connection import (
+    END_STATES,
+    NetworkAddress,
+    QuicConnection,
+    QuicConnectionError,
+    QuicConnectionState,
+    QuicReceiveContext,
+)
 from aioquic.quic.events import ConnectionTerminated
-from aioquic.quic.packet import QuicFrameType, QuicPacketType
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicPacketType
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 from aioquic.tls import Epoch
 
@@ -17,6 +25,11 @@ OVERHEAD = 1 + 20 + 2 + 16 + 3
 number, tag (RFC 9000 section 17.3, RFC 9001 section 5.3), type and length of the frame (RFC 9221 section 4)."""
 FRAME = 3
 """Bytes of type and length of a datagram frame."""
+CLIENTS_CRYPTO, SERVERS_CRYPTO = 16 * 1024, 64 * 1024
+"""Bytes of TLS at most that a client and a server may send in each stage of a connection; aioquic takes 512 KiB out of
+order, and a message of 16 MiB in order."""
+ACKNOWLEDGEMENTS = 256
+"""Packets without anything to acknowledge that are remembered; the other side need never acknowledge those."""
 
 ResetToken = Callable[[bytes], bytes]
 """The stateless reset token of a connection identifier."""
@@ -43,6 +56,9 @@ class Quic(QuicConnection):
             retry_source_connection_id=retried,
         )
         self._reset_token = reset_token
+        self._most_crypto = SERVERS_CRYPTO if self._is_client else CLIENTS_CRYPTO
+        for limit in (self._local_max_streams_bidi, self._local_max_streams_uni):
+            limit.value = limit.sent = 0  # everything is in datagrams
         self.waiting = self._datagrams_pending
         self.happened = self._events
         self._make_tokens()
@@ -114,6 +130,29 @@ class Quic(QuicConnection):
             packet.in_flight = False
             self._loss._cc.bytes_in_flight -= packet.sent_bytes  # noqa: SLF001
         return ready
+
+    def forget_acknowledgements(self) -> None:
+        """Forgets old packets in which there were only acknowledgements.
+
+        aioquic keeps them until the other side acknowledges something, which one that only listens never does.
+        """
+        sent = self._spaces[Epoch.ONE_RTT].sent_packets if self._spaces else {}
+        if len(sent) > 2 * ACKNOWLEDGEMENTS:
+            spare = [number for number, packet in sent.items() if not packet.in_flight]
+            for number in spare[:-ACKNOWLEDGEMENTS]:
+                del sent[number]
+
+    def _handle_crypto_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        start = buf.tell()
+        end = buf.pull_uint_var() + buf.pull_uint_var()
+        buf.seek(start)
+        if end > self._most_crypto:
+            raise QuicConnectionError(
+                error_code=QuicErrorCode.CRYPTO_BUFFER_EXCEEDED,
+                frame_type=frame_type,
+                reason_phrase="too much of TLS",
+            )
+        super()._handle_crypto_frame(context, frame_type, buf)
 
     def _replenish_connection_ids(self) -> None:
         super()._replenish_connection_ids()

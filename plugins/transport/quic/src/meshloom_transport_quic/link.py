@@ -12,10 +12,10 @@ from aioquic.quic.events import (
     ConnectionTerminated,
     DatagramFrameReceived,
     HandshakeCompleted,
-    StreamDataReceived,
 )
 
-from meshloom.transport import LONGEST_MESSAGE, Accept, Connection, Receiver
+from meshloom.transport import LONGEST_MESSAGE, LONGEST_OF_STRANGER, Accept, Connection, Receiver
+from meshloom.transport_bounds import Allowance
 from meshloom_transport_quic import Options
 from meshloom_transport_quic.certificates import ALPN
 from meshloom_transport_quic.library import OVERHEAD, Quic
@@ -36,6 +36,13 @@ NUDGE_AFTER, NUDGE_TRIPS, NUDGE_GROWTH = 0.02, 6, 1.4
 hears something, and five of the round trips that it measured after the last look; it refuses to send a full WireGuard
 packet before it is done. Its first measurement may be long: hence the growing distance.
 """
+STRANGERS_BURST, STRANGERS_RATE = 64, 10.0
+"""Packets that are looked at of one who is not admitted, at once and each second after that; others are as lost. A
+handshake needs some ten, and the path's MTU some twenty; the costliest packet takes two milliseconds of a core."""
+STRANGERS_PACKET = 1500
+"""Bytes of the largest packet of one who is not admitted, if none larger is configured."""
+STRANGERS_QUEUE = 8
+"""Messages that wait for one who is not admitted."""
 NORMAL = "normal closure"
 TLS_ALERT = 0x100
 """CRYPTO_ERROR; the alert's number is in its low byte (RFC 9000 section 20.1)."""
@@ -87,7 +94,12 @@ class Link(Connection):
         self.ended = asyncio.Event()
         self._endpoint, self._accept, self._address = endpoint, accept, address
         self._is_client = is_client
-        self._queue, self._room_at = options.queue, options.queue * 3 // 4
+        self._full_queue = options.queue
+        self._largest = max(STRANGERS_PACKET, options.largest_packet)
+        self._allowance: Allowance | None = Allowance(STRANGERS_BURST, STRANGERS_RATE, endpoint.loop.time())
+        self._set_bounds(min(STRANGERS_QUEUE, options.queue), LONGEST_OF_STRANGER)
+        if is_client:
+            self.admit()
         self._keepalive = options.idle.total_seconds() / KEEPALIVES
         self._waiting = quic.waiting
         self._search = Search(options.largest_packet)
@@ -119,6 +131,11 @@ class Link(Connection):
         """See :meth:`Connection.close`."""
         self._close(0, NORMAL, "closed by this side")
 
+    def admit(self) -> None:
+        """See :meth:`Connection.admit`."""
+        self._allowance = None
+        self._set_bounds(self._full_queue, LONGEST_MESSAGE)
+
     def abandon(self) -> None:
         """End at once and tell nobody on this side; the other side is told."""
         self._receiver = None
@@ -129,6 +146,8 @@ class Link(Connection):
     def receive(self, data: bytes, address: Address, now: float) -> None:
         """A datagram of this connection; :meth:`flush` must follow."""
         if self.is_lost:
+            return
+        if self._allowance is not None and (len(data) > self._largest or not self._allowance.take(now)):
             return
         quic = self.quic
         try:
@@ -193,6 +212,9 @@ class Link(Connection):
             if type(event) is DatagramFrameReceived:
                 if not self.is_open or self._receiver is None:
                     continue
+                if len(event.data) > self._longest:
+                    self._close(1, "a message is too long", "a message of the other side is too long")
+                    continue
                 self._receiver.message_received(memoryview(event.data))
             elif isinstance(event, HandshakeCompleted):
                 self._opened(event)
@@ -200,8 +222,9 @@ class Link(Connection):
                 self._endpoint.route(event.connection_id, self)
             elif isinstance(event, ConnectionIdRetired):
                 self._endpoint.route(event.connection_id, None)
-            elif isinstance(event, StreamDataReceived):
-                self._close(1, "no streams", "the other side opened a stream")
+
+    def _set_bounds(self, queue: int, longest: int) -> None:
+        self._queue, self._room_at, self._longest = queue, queue * 3 // 4, longest
 
     def _opened(self, event: HandshakeCompleted) -> None:
         if event.alpn_protocol != ALPN:
@@ -314,6 +337,7 @@ class Link(Connection):
             self._heard = now
             self.quic.send_ping(0)
         self.quic.handle_timer(now)
+        self.quic.forget_acknowledgements()
         self._handle_events()
         self.flush(now)
 

@@ -18,8 +18,10 @@ from aioquic.quic.packet import (
 from aioquic.quic.retry import QuicRetryTokenHandler
 
 from meshloom.transport import Accept, Connection, Receiver
+from meshloom.transport_bounds import Allowance
 from meshloom_transport_quic import Options
 from meshloom_transport_quic.certificates import Shown
+from meshloom_transport_quic.half_open import HANDSHAKE, Begun, HalfOpen, source_of
 from meshloom_transport_quic.library import CONNECTION_ID, RESET_TOKEN, Quic
 from meshloom_transport_quic.link import DRAIN, Endpoint, Link
 from meshloom_transport_quic.sockets import Address, Port
@@ -30,10 +32,8 @@ SMALLEST_INITIAL = 1200
 """Bytes of the smallest datagram that may begin a connection (RFC 9000 section 14.1)."""
 RETRY_FROM = 64
 """Half-open connections from which on a client must prove its address first (RFC 9000 section 8.1.2)."""
-HALF_OPEN = 1024
-"""Half-open connections at most; who comes on top is not heard."""
-HANDSHAKE = 10.0
-"""Seconds for a handshake."""
+ANSWERS = 1000
+"""Retries and version negotiations a second at most: each costs some forty microseconds of a core."""
 RESETS = 100
 """Stateless resets a second at most."""
 
@@ -44,14 +44,16 @@ class Server(Endpoint):
     def __init__(self, listening: socket.socket, shown: Shown, accept: Accept, options: Options) -> None:
         self.loop = asyncio.get_running_loop()
         self.links: set[Link] = set()
-        self.half_open: dict[Link, float] = {}
+        self.half_open: HalfOpen[Link] = HalfOpen()
         self._shown, self._accept, self._options = shown, accept, options
         self._routes: dict[bytes, Link] = {}
         self._identifiers: dict[Link, set[bytes]] = {}
         self._touched: set[Link] = set()
         self._is_flush_due = False
         self._retry = QuicRetryTokenHandler()
-        self._resets, self._resets_since = 0, 0.0
+        self._begun = Begun()
+        now = self.loop.time()
+        self._resets, self._answers = Allowance(RESETS, RESETS, now), Allowance(ANSWERS, ANSWERS, now)
         self._sweeper: asyncio.TimerHandle | None = None
         self._is_closing = False
         self._emptied = asyncio.Event()
@@ -97,7 +99,7 @@ class Server(Endpoint):
         """See :meth:`Endpoint.forget`."""
         for identifier in self._identifiers.pop(link, ()):
             del self._routes[identifier]
-        self.half_open.pop(link, None)
+        self.half_open.discard(link)
         self.links.discard(link)
         self._touched.discard(link)
         if not self.links:
@@ -128,7 +130,7 @@ class Server(Endpoint):
         if size < SMALLEST_INITIAL or header.version is None or self._is_closing:
             return None
         if header.version not in self._versions:
-            if header.packet_type is not QuicPacketType.VERSION_NEGOTIATION:
+            if header.packet_type is not QuicPacketType.VERSION_NEGOTIATION and self._answers.take(now):
                 self._port.send(
                     encode_quic_version_negotiation(
                         source_cid=header.destination_cid,
@@ -138,7 +140,7 @@ class Server(Endpoint):
                     address,
                 )
             return None
-        if header.packet_type is not QuicPacketType.INITIAL or len(self.half_open) >= HALF_OPEN:
+        if header.packet_type is not QuicPacketType.INITIAL:
             return None
         original, retried = header.destination_cid, None
         proven = self._proven(header, address, now)
@@ -147,23 +149,28 @@ class Server(Endpoint):
         elif len(self.half_open) >= RETRY_FROM:
             self._ask_again(header, address, now)
             return None
-        return self._open(header.destination_cid, original, retried, address, now)
-
-    def _open(self, identifier: bytes, original: bytes, retried: bytes | None, address: Address, now: float) -> Link:
-        quic = Quic(self._shown.current(), original=original, retried=retried, reset_token=self._shown.reset_token)
-        link = Link(quic, self, self._accepted, address, is_client=False, options=self._options)
-        self.links.add(link)
-        self._identifiers[link] = set()
-        self.half_open[link] = now + HANDSHAKE
-        self.route(identifier, link)
-        self.route(quic.host_cid, link)
+        source = source_of(address)
+        if not self._begun.take(source, now):
+            return None
+        link = self._open(header.destination_cid, original, retried, address)
+        if (gone := self.half_open.add(link, source, now)) is not None:
+            gone.abandon()
         if self._sweeper is None:
             self._sweeper = self.loop.call_at(now + HANDSHAKE, self._sweep)
         return link
 
+    def _open(self, identifier: bytes, original: bytes, retried: bytes | None, address: Address) -> Link:
+        quic = Quic(self._shown.current(), original=original, retried=retried, reset_token=self._shown.reset_token)
+        link = Link(quic, self, self._accepted, address, is_client=False, options=self._options)
+        self.links.add(link)
+        self._identifiers[link] = set()
+        self.route(identifier, link)
+        self.route(quic.host_cid, link)
+        return link
+
     def _accepted(self, connection: Connection) -> Receiver | None:
         if isinstance(connection, Link):
-            self.half_open.pop(connection, None)
+            self.half_open.discard(connection)
         return self._accept(connection)
 
     def _proven(self, header: QuicHeader, address: Address, now: float) -> bytes | None:
@@ -179,6 +186,8 @@ class Server(Endpoint):
 
     def _ask_again(self, header: QuicHeader, address: Address, now: float) -> None:
         """Keep nothing, and have the client come again with a token that only its address receives."""
+        if not self._answers.take(now):
+            return
         identifier = os.urandom(CONNECTION_ID)
         token = self._retry.create_token(
             address=address,
@@ -202,22 +211,20 @@ class Server(Endpoint):
         size = min(len(data) - 1, 42)
         if size < 21:
             return
-        if now >= self._resets_since + 1:
-            self._resets, self._resets_since = 0, now
-        self._resets += 1
-        if self._resets <= RESETS:
+        if self._resets.take(now):
             noise = os.urandom(size - RESET_TOKEN)
             token = self._shown.reset_token(data[1 : 1 + CONNECTION_ID])
             self._port.send(bytes([noise[0] & 0x3F | 0x40]) + noise[1:] + token, address)
 
-    def _sweep(self) -> None:
-        """Forget handshakes that take too long."""
-        now, self._sweeper = self.loop.time(), None
-        for link, until in list(self.half_open.items()):
-            if now < until:
-                self._sweeper = self.loop.call_at(until, self._sweep)
-                return
+    def end_overdue(self, now: float) -> None:
+        """Forgets handshakes that take too long, and looks again when the next one does."""
+        for link in self.half_open.overdue(now):
             link.abandon()
+        due = self.half_open.next_due()
+        self._sweeper = None if due is None else self.loop.call_at(due, self._sweep)
+
+    def _sweep(self) -> None:
+        self.end_overdue(self.loop.time())
 
     def _flush(self) -> None:
         self._is_flush_due = False
