@@ -165,9 +165,7 @@ class MemoryTransport(Transport):
         if accept is None:
             raise TransportError(f"{address} cannot be reached: nobody is there")
         near = MemoryConnection(self.network, place, place, receiver=receiver)
-        far = MemoryConnection(
-            self.network, place, (self.host, self.network.next_port()), longest=LONGEST_OF_STRANGER
-        )
+        far = MemoryConnection(self.network, place, (self.host, self.network.next_port()), longest=LONGEST_OF_STRANGER)
         near.other, far.other = far, near
         self.network.ends |= {near, far}
         far.receiver = accept(far)
