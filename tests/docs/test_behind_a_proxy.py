@@ -45,6 +45,7 @@ def assert_confined(machine):
     assert "ro" in options["/"]
     assert "ro" in options["/etc"]
     assert "rw" in options["/var/lib/meshloom"]
+    assert not [path for path in options if path.endswith("/modules")], "the backend `kernel` looks there"
 
 
 @pytest.mark.skipif(shutil.which("tinyproxy") is None, reason="needs tinyproxy: run make setup")

@@ -183,6 +183,7 @@ def test_the_agent_is_as_hardened_as_the_server_but_for_what_it_needs():
     server = protections((ROOT / "services/server/systemd/meshloom-server.service").read_text())
     assert server - protections(unit()) == {
         "PrivateDevices=yes",  # /dev/net/tun
+        "ProtectKernelModules=yes",  # the backend `kernel` reads /lib/modules; there is no CAP_SYS_MODULE all the same
         "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
     }
 

@@ -39,7 +39,8 @@ ProtectControlGroups=yes
 {protect_home}
 ProtectHostname=yes
 ProtectKernelLogs=yes
-ProtectKernelModules=yes
+# ProtectKernelModules would hide /lib/modules, where the backend `kernel` looks for WireGuard that is not loaded yet;
+# modules are loaded by nobody here, for want of CAP_SYS_MODULE and of the system calls.
 ProtectKernelTunables=yes
 ProtectProc=invisible
 ProtectSystem=strict
