@@ -5,7 +5,7 @@ import os
 
 import pytest
 from google.protobuf.message import DecodeError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshloom.errors import ProtocolError
@@ -54,11 +54,13 @@ def test_every_instance_with_the_key_takes_the_challenge_and_nobody_else_does():
     assert not Challenges(OTHER, clock, os.urandom).is_good(challenge)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_what_the_server_did_not_hand_out_is_no_challenge(data):
     assert not Challenges(SERVER, Clock(), os.urandom).is_good(data)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 39), st.integers(0, 7), st.integers(0, 60))
 def test_a_changed_challenge_is_none(at, bit, length):
     challenges = Challenges(SERVER, Clock(), os.urandom)
@@ -82,6 +84,7 @@ def test_an_empty_proof_and_one_without_a_nonce_prove_nothing():
     assert not challenges.proves(pb.RequestProof(challenge=challenges.issue(), method="Sync"), "Sync")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_an_answer_or_any_other_message_is_never_a_proof(data):
     challenges = Challenges(SERVER, Clock(), os.urandom)
@@ -117,6 +120,7 @@ def test_a_server_knows_its_own_nonces():
     assert not any(map(Nonces(OTHER, os.urandom).is_own, sealed))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=30))
 def test_the_nonce_of_another_is_not_ours(nonce):
     assert not Nonces(SERVER, os.urandom).is_own(nonce)

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshloom.errors import ConfigError
@@ -24,6 +24,7 @@ def memory(registered=(), **more):
     return SeenNonces(SERVER, lambda: registered, **more)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(SENDERS), st.integers(0, 30), st.booleans()), max_size=100))
 def test_each_message_of_a_sender_counts_once(messages):
     seen, came = memory(), set()
@@ -34,6 +35,7 @@ def test_each_message_of_a_sender_counts_once(messages):
         came.add((sender, number))
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=24, max_size=24), unique=True, max_size=60))
 def test_nonces_that_never_came_are_new_wherever_their_marks_lie(nonces):
     seen = memory()
@@ -114,6 +116,7 @@ def test_what_was_seen_is_in_the_file_before_it_counts_as_seen(open_memory):
             assert not after.see(SENDERS[0], nonce(50), registered=True)
 
 
+@settings(deadline=None)
 @given(torn=st.integers(0, 400), garbage=st.binary(max_size=40))
 def test_what_was_written_by_half_is_dropped_and_the_rest_counts(tmp_path_factory, torn, garbage):
     folder = tmp_path_factory.mktemp("torn")
