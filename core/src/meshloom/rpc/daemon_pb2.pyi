@@ -46,7 +46,7 @@ class EmptyRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class LoginRequest(_message.Message):
-    __slots__ = ("setupKey", "preSharedKey", "managementUrl", "adminURL", "natExternalIPs", "cleanNATExternalIPs", "customDNSAddress", "isUnixDesktopClient", "hostname", "rosenpassEnabled", "interfaceName", "wireguardPort", "optionalPreSharedKey", "disableAutoConnect", "serverSSHAllowed", "rosenpassPermissive", "extraIFaceBlacklist", "networkMonitor", "dnsRouteInterval", "disable_client_routes", "disable_server_routes", "disable_dns", "disable_firewall", "block_lan_access", "disable_notifications", "dns_labels", "cleanDNSLabels", "lazyConnectionEnabled", "block_inbound", "profileName", "username", "mtu", "hint", "enableSSHRoot", "enableSSHSFTP", "enableSSHLocalPortForwarding", "enableSSHRemotePortForwarding", "disableSSHAuth", "sshJWTCacheTTL", "disable_ipv6", "force_relay", "no_relay", "home_relays", "relay_transport", "disable_ipv6_discovery", "port_mapping")
+    __slots__ = ("setupKey", "preSharedKey", "managementUrl", "adminURL", "natExternalIPs", "cleanNATExternalIPs", "customDNSAddress", "isUnixDesktopClient", "hostname", "rosenpassEnabled", "interfaceName", "wireguardPort", "optionalPreSharedKey", "disableAutoConnect", "serverSSHAllowed", "rosenpassPermissive", "extraIFaceBlacklist", "networkMonitor", "dnsRouteInterval", "disable_client_routes", "disable_server_routes", "disable_dns", "disable_firewall", "block_lan_access", "disable_notifications", "dns_labels", "cleanDNSLabels", "lazyConnectionEnabled", "block_inbound", "profileName", "username", "mtu", "hint", "enableSSHRoot", "enableSSHSFTP", "enableSSHLocalPortForwarding", "enableSSHRemotePortForwarding", "disableSSHAuth", "sshJWTCacheTTL", "disable_ipv6", "force_relay", "no_relay", "home_relays", "relay_transport", "disable_ipv6_discovery", "port_mapping", "accept_server_key")
     SETUPKEY_FIELD_NUMBER: _ClassVar[int]
     PRESHAREDKEY_FIELD_NUMBER: _ClassVar[int]
     MANAGEMENTURL_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +93,7 @@ class LoginRequest(_message.Message):
     RELAY_TRANSPORT_FIELD_NUMBER: _ClassVar[int]
     DISABLE_IPV6_DISCOVERY_FIELD_NUMBER: _ClassVar[int]
     PORT_MAPPING_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_SERVER_KEY_FIELD_NUMBER: _ClassVar[int]
     setupKey: str
     preSharedKey: str
     managementUrl: str
@@ -139,19 +140,22 @@ class LoginRequest(_message.Message):
     relay_transport: str
     disable_ipv6_discovery: bool
     port_mapping: bool
-    def __init__(self, setupKey: _Optional[str] = ..., preSharedKey: _Optional[str] = ..., managementUrl: _Optional[str] = ..., adminURL: _Optional[str] = ..., natExternalIPs: _Optional[_Iterable[str]] = ..., cleanNATExternalIPs: bool = ..., customDNSAddress: _Optional[bytes] = ..., isUnixDesktopClient: bool = ..., hostname: _Optional[str] = ..., rosenpassEnabled: bool = ..., interfaceName: _Optional[str] = ..., wireguardPort: _Optional[int] = ..., optionalPreSharedKey: _Optional[str] = ..., disableAutoConnect: bool = ..., serverSSHAllowed: bool = ..., rosenpassPermissive: bool = ..., extraIFaceBlacklist: _Optional[_Iterable[str]] = ..., networkMonitor: bool = ..., dnsRouteInterval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., disable_client_routes: bool = ..., disable_server_routes: bool = ..., disable_dns: bool = ..., disable_firewall: bool = ..., block_lan_access: bool = ..., disable_notifications: bool = ..., dns_labels: _Optional[_Iterable[str]] = ..., cleanDNSLabels: bool = ..., lazyConnectionEnabled: bool = ..., block_inbound: bool = ..., profileName: _Optional[str] = ..., username: _Optional[str] = ..., mtu: _Optional[int] = ..., hint: _Optional[str] = ..., enableSSHRoot: bool = ..., enableSSHSFTP: bool = ..., enableSSHLocalPortForwarding: bool = ..., enableSSHRemotePortForwarding: bool = ..., disableSSHAuth: bool = ..., sshJWTCacheTTL: _Optional[int] = ..., disable_ipv6: bool = ..., force_relay: bool = ..., no_relay: bool = ..., home_relays: _Optional[str] = ..., relay_transport: _Optional[str] = ..., disable_ipv6_discovery: bool = ..., port_mapping: bool = ...) -> None: ...
+    accept_server_key: bool
+    def __init__(self, setupKey: _Optional[str] = ..., preSharedKey: _Optional[str] = ..., managementUrl: _Optional[str] = ..., adminURL: _Optional[str] = ..., natExternalIPs: _Optional[_Iterable[str]] = ..., cleanNATExternalIPs: bool = ..., customDNSAddress: _Optional[bytes] = ..., isUnixDesktopClient: bool = ..., hostname: _Optional[str] = ..., rosenpassEnabled: bool = ..., interfaceName: _Optional[str] = ..., wireguardPort: _Optional[int] = ..., optionalPreSharedKey: _Optional[str] = ..., disableAutoConnect: bool = ..., serverSSHAllowed: bool = ..., rosenpassPermissive: bool = ..., extraIFaceBlacklist: _Optional[_Iterable[str]] = ..., networkMonitor: bool = ..., dnsRouteInterval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., disable_client_routes: bool = ..., disable_server_routes: bool = ..., disable_dns: bool = ..., disable_firewall: bool = ..., block_lan_access: bool = ..., disable_notifications: bool = ..., dns_labels: _Optional[_Iterable[str]] = ..., cleanDNSLabels: bool = ..., lazyConnectionEnabled: bool = ..., block_inbound: bool = ..., profileName: _Optional[str] = ..., username: _Optional[str] = ..., mtu: _Optional[int] = ..., hint: _Optional[str] = ..., enableSSHRoot: bool = ..., enableSSHSFTP: bool = ..., enableSSHLocalPortForwarding: bool = ..., enableSSHRemotePortForwarding: bool = ..., disableSSHAuth: bool = ..., sshJWTCacheTTL: _Optional[int] = ..., disable_ipv6: bool = ..., force_relay: bool = ..., no_relay: bool = ..., home_relays: _Optional[str] = ..., relay_transport: _Optional[str] = ..., disable_ipv6_discovery: bool = ..., port_mapping: bool = ..., accept_server_key: bool = ...) -> None: ...
 
 class LoginResponse(_message.Message):
-    __slots__ = ("needsSSOLogin", "userCode", "verificationURI", "verificationURIComplete")
+    __slots__ = ("needsSSOLogin", "userCode", "verificationURI", "verificationURIComplete", "warnings")
     NEEDSSSOLOGIN_FIELD_NUMBER: _ClassVar[int]
     USERCODE_FIELD_NUMBER: _ClassVar[int]
     VERIFICATIONURI_FIELD_NUMBER: _ClassVar[int]
     VERIFICATIONURICOMPLETE_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     needsSSOLogin: bool
     userCode: str
     verificationURI: str
     verificationURIComplete: str
-    def __init__(self, needsSSOLogin: bool = ..., userCode: _Optional[str] = ..., verificationURI: _Optional[str] = ..., verificationURIComplete: _Optional[str] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, needsSSOLogin: bool = ..., userCode: _Optional[str] = ..., verificationURI: _Optional[str] = ..., verificationURIComplete: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WaitSSOLoginRequest(_message.Message):
     __slots__ = ("userCode", "hostname")
@@ -928,12 +932,14 @@ class GetActiveProfileResponse(_message.Message):
     def __init__(self, profileName: _Optional[str] = ..., username: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
 
 class LogoutRequest(_message.Message):
-    __slots__ = ("profileName", "username")
+    __slots__ = ("profileName", "username", "local")
     PROFILENAME_FIELD_NUMBER: _ClassVar[int]
     USERNAME_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_FIELD_NUMBER: _ClassVar[int]
     profileName: str
     username: str
-    def __init__(self, profileName: _Optional[str] = ..., username: _Optional[str] = ...) -> None: ...
+    local: bool
+    def __init__(self, profileName: _Optional[str] = ..., username: _Optional[str] = ..., local: bool = ...) -> None: ...
 
 class LogoutResponse(_message.Message):
     __slots__ = ()
