@@ -89,29 +89,25 @@ def log(agent):
     return agent.log.read_text()
 
 
-def test_broken_settings_are_moved_aside_and_the_daemon_waits_to_be_told(mesh):
+def test_broken_settings_are_replaced_by_their_copy_and_the_machine_goes_up(mesh):
     two = mesh.two
     kill(two.program)
     (two.state / "settings.json").write_text('{"management_url": "http')
     two.start()
-    assert two.status()["daemonStatus"] == "Idle"
+    wait_until(lambda: two.status()["daemonStatus"] == "Connected", 20, "it is up by itself", every=0.1)
     assert f"{two.state / 'settings.json'} could not be read" in log(two)
-    two.up(mesh.server.url, mesh.key)
-    assert two.status()["daemonStatus"] == "Connected"
 
 
-def test_a_broken_key_is_moved_aside_and_needs_a_new_login(mesh):
+def test_a_broken_key_is_left_where_it_is_and_the_machine_comes_back_with_a_copy(mesh):
     two = mesh.two
     kill(two.program)
     good = (two.state / "private.key").read_bytes()
     (two.state / "private.key").write_bytes(b"not a key\n")
     two.start()
-    wait_until(lambda: two.status()["daemonStatus"] == "NeedsLogin", 20, "it asks for a login", every=0.1)
-    assert f"{two.state / 'private.key'} could not be read" in log(two)
-    kill(two.program)
+    wait_until(lambda: "private.key: holds no key" in log(two), 20, "it says so", every=0.1)
+    assert (two.state / "private.key").read_bytes() == b"not a key\n"
     (two.state / "private.key").write_bytes(good)
-    two.start()
-    two.up(mesh.server.url, mesh.key)
+    wait_until(lambda: two.status()["daemonStatus"] == "Connected", 30, "it is up by itself", every=0.1)
 
 
 def test_kills_at_any_moment_end_in_a_connection(mesh):

@@ -12,6 +12,7 @@ import pytest
 
 from meshloom.config import Chosen
 from meshloom.model.keys import PrivateKey, PublicKey
+from meshloom.protocol.freshness import Challenges, answer_proof
 from meshloom.protocol.seal import Box
 from meshloom.rpc import management_pb2 as pb
 from meshloom.rpc import signalexchange_pb2 as signal_pb
@@ -154,6 +155,37 @@ class Management(Server, ManagementServiceServicer):
         return pb.Empty()
 
 
+class Fresh:
+    """Makes a management of the tests prove that it is fresh; keeps what was sealed, as one who listens does."""
+
+    def __init__(self, management):
+        self.management, self.recorded, self.proofs = management, [], []
+        self.replays, self.proves, self.spoil = False, True, lambda message: None
+        self.challenges = Challenges(management.key, lambda: 1_700_000_000.0, os.urandom)
+        self._opened, self._sealed = management.opened, management.sealed
+        management.GetServerKey, management.opened, management.sealed = self.key, self.opened, self.sealed
+        self._number = 0
+
+    async def key(self, _request, _context):
+        challenge = self.challenges.issue() if self.proves else b""
+        return pb.ServerKeyResponse(key=self.management.key.public.text, challenge=challenge)
+
+    def opened(self, request, kind):
+        message = self._opened(request, kind)
+        self.proofs.append(message.proof)
+        self._number = 0
+        return message
+
+    def sealed(self, key, message):
+        if self.replays:
+            return self.recorded[-1]
+        message.proof.CopyFrom(answer_proof(self.proofs[-1], self._number))
+        self._number += 1
+        self.spoil(message)
+        self.recorded.append(self._sealed(key, message))
+        return self.recorded[-1]
+
+
 class Signal(Server, SignalExchangeServicer):
     """Forwards, and notes what it forwarded."""
 
@@ -238,6 +270,15 @@ async def management(signal):
     await made.start()
     yield made
     await made.stop()
+
+
+@pytest.fixture
+async def fresh(management):
+    """Makes management prove that its answers are fresh."""
+    await management.stop()
+    made = Fresh(management)
+    await management.start()
+    return made
 
 
 @pytest.fixture

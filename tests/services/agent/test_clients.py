@@ -14,14 +14,9 @@ from meshloom.rpc import management_pb2 as pb
 from meshloom.rpc import signalexchange_pb2 as signal_pb
 from meshloom_agent.channel import ServerAddress, parse_url
 from meshloom_agent.facts import system_meta
-from meshloom_agent.management_client import (
-    LoginDenied,
-    ManagementClient,
-    ManagementRefuses,
-    ManagementUnreachable,
-    canonical_setup_key,
-    new_ssh_key,
-)
+from meshloom_agent.files import new_ssh_key
+from meshloom_agent.management_client import ManagementClient, canonical_setup_key
+from meshloom_agent.management_errors import LoginDenied, ManagementRefuses, ManagementUnreachable
 from meshloom_agent.signal_client import SignalClient
 
 pytestmark = pytest.mark.anyio
@@ -93,7 +88,8 @@ async def test_what_is_sent_is_what_servers_of_the_protocol_read(client, managem
 @pytest.mark.parametrize(
     ("code", "setup_key", "error"),
     [
-        (grpc.StatusCode.PERMISSION_DENIED, "", LoginDenied),
+        (grpc.StatusCode.PERMISSION_DENIED, "", ManagementRefuses),
+        (grpc.StatusCode.PERMISSION_DENIED, SETUP_KEY, LoginDenied),
         (grpc.StatusCode.NOT_FOUND, "", ManagementRefuses),
         (grpc.StatusCode.NOT_FOUND, SETUP_KEY, LoginDenied),
         (grpc.StatusCode.FAILED_PRECONDITION, SETUP_KEY, LoginDenied),

@@ -8,10 +8,12 @@ import stat
 import pytest
 
 from meshloom.errors import ConfigError
+from meshloom.model.keys import PrivateKey
 from meshloom.rpc import management_pb2 as pb
-from meshloom_agent.files import AgentSettings, StateDir, StateError
+from meshloom_agent.files import AgentSettings, KnownServer, StateDir, StateError
 
 SETTINGS = AgentSettings(management_url="http://192.0.2.1", port=4000, excluded_interfaces=("br",), up=True)
+KEY = PrivateKey.of(b"s" * 32).public.text
 MAP = pb.SyncResponse(NetworkMap=pb.NetworkMap(Serial=7)).SerializeToString()
 
 
@@ -41,24 +43,75 @@ def test_all_of_it_is_for_root_alone(files):
     files.keep_preshared_key(files.key().reveal())
     assert stat.S_IMODE(files.path.stat().st_mode) == 0o700
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in files.path.iterdir()}
-    assert set(modes) == {"private.key", "ssh.pub", "settings.json", "map", "preshared.key"}
+    assert set(modes) == {"private.key", "ssh.pub", "settings.json", "map", "preshared.key", "settings.json.copy"}
     assert set(modes.values()) == {0o600}
 
 
-FILES = ("private.key", "settings.json", "map", "preshared.key")
 RUBBISH = (b"", b"\xff\xfe", b"{}broken", b"[1]", b"meshloom map 1\nand then nothing")
-BROKEN = set(itertools.product(FILES, RUBBISH)) - {("preshared.key", b"")}  # which says that there is none
 
 
-@pytest.mark.parametrize(("name", "content"), sorted(BROKEN))
+@pytest.mark.parametrize(
+    ("name", "content"), sorted(itertools.product(("settings.json", "map", "servers.json"), RUBBISH))
+)
 def test_a_broken_file_is_moved_aside_and_named_in_the_log(files, caplog, name, content):
     (files.path / name).write_bytes(content)
-    files.key()
     assert files.settings() == AgentSettings()
+    assert files.servers() == {}
     assert files.last_map() is None
-    assert files.preshared_key() is None
     assert (files.path / f"{name}.broken").read_bytes() == content
     assert str(files.path / name) in caplog.text
+
+
+@pytest.mark.parametrize("content", RUBBISH)
+def test_a_key_that_cannot_be_read_is_never_replaced(files, content):
+    """Another key would be another machine: a person is asked, and what is left of the old one stays."""
+    (files.path / "private.key").write_bytes(content)
+    for _ in range(2):
+        with pytest.raises(StateError, match=r"private\.key: holds no key.*copy of it back.*logout --local"):
+            files.key()
+    assert (files.path / "private.key").read_bytes() == content
+    files.forget_account()
+    assert (files.path / "private.key.broken").read_bytes() == content
+    assert files.key() == files.key()
+
+
+def test_a_key_that_is_gone_is_not_made_again_where_this_machine_has_joined(files):
+    files.key()
+    files.keep_map(MAP)
+    (files.path / "private.key").rename(files.path / "elsewhere")
+    with pytest.raises(StateError, match=r"private\.key: is missing, though this machine has joined"):
+        files.key()
+    assert not (files.path / "private.key").exists()
+    files.forget_account()
+    files.key()
+
+
+@pytest.mark.parametrize("content", RUBBISH[1:])
+def test_a_preshared_key_that_cannot_be_read_is_not_taken_for_none(files, content):
+    (files.path / "preshared.key").write_bytes(content)
+    with pytest.raises(StateError, match=r"preshared\.key: holds no key: give it again"):
+        files.preshared_key()
+    files.keep_preshared_key("")
+    assert files.preshared_key() is None
+
+
+@pytest.mark.parametrize("content", RUBBISH)
+def test_of_broken_settings_the_last_good_copy_is_used(files, caplog, content):
+    files.keep_settings(SETTINGS)
+    files.keep_servers({"http://192.0.2.1:80": KnownServer(KEY, proves=True)})
+    for name in ("settings.json", "servers.json"):
+        (files.path / name).write_bytes(content)
+    assert files.settings() == SETTINGS
+    assert files.servers() == {"http://192.0.2.1:80": KnownServer(KEY, proves=True)}
+    assert (files.path / "settings.json.broken").read_bytes() == content
+    assert "the last good copy of it is used" in caplog.text
+    assert StateDir(files.path).settings() == SETTINGS
+
+
+def test_a_map_of_any_serial_may_follow_after_another_login(files):
+    files.keep_map(MAP)
+    files.restart_serials()
+    assert files.last_map().NetworkMap.Serial == 0
 
 
 def test_a_broken_file_that_cannot_be_moved_is_named_in_the_log_too(files, caplog):

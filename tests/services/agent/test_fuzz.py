@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+from ipaddress import ip_interface
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,9 @@ from meshloom_agent.daemon_service import merged
 from meshloom_agent.files import AgentSettings
 from meshloom_agent.mesh import Mesh
 from meshloom_agent.network import is_refused, own_address, remote_peers, signal_address, stun_servers
+from meshloom_agent.trust import Refusals
 
+OWN = ip_interface("100.64.0.200/16")
 KEYS = [PrivateKey.of(bytes([number]) * 32).public for number in range(1, 6)]
 texts = st.text(max_size=40)
 keys = st.sampled_from(KEYS).map(lambda key: key.text) | texts | st.just(PublicKey.of(bytes(32)).text)
@@ -48,10 +51,11 @@ uris = st.builds(
 
 @given(maps)
 def test_of_a_map_only_what_can_be_is_used(network_map):
-    for key, peer in remote_peers(network_map, KEYS[0], ipv6=False).items():
+    for key, peer in remote_peers(network_map, KEYS[0], [OWN]).items():
         assert key != KEYS[0]
         assert peer.allowed_ips
-        assert {network.version for network in peer.allowed_ips} == {4}
+        assert all(each.subnet_of(OWN.network) and each.prefixlen == 32 for each in peer.allowed_ips)
+        assert peer.fqdn.isprintable()
 
 
 @given(maps, maps, st.integers(0, 2**64 - 1))
@@ -77,8 +81,11 @@ def test_stun_servers_are_hosts_that_can_be_asked_for(found):
 
 
 @given(texts, st.sampled_from(list(pb.HostConfig.Protocol.values())))
-def test_any_place_of_signal_is_taken(uri, protocol):
-    signal_address(pb.NetbirdConfig(signal=pb.HostConfig(uri=uri, protocol=protocol)))
+def test_a_place_of_signal_is_a_host_and_a_port_or_refused(uri, protocol):
+    refusals = Refusals()
+    found = signal_address(pb.NetbirdConfig(signal=pb.HostConfig(uri=uri, protocol=protocol)), refusals)
+    assert (found is None) is (not uri or bool(refusals.told))
+    assert all(text.isprintable() for text in refusals.told)
 
 
 bodies = st.builds(
@@ -100,7 +107,7 @@ events = st.lists(
 def test_whatever_peers_signal_and_send_the_mesh_stands(happenings):
     mesh = Mesh(KEYS[0], random.Random(1).randbytes)
     entries = [pb.RemotePeerConfig(wgPubKey=key.text, allowedIps=[f"100.64.0.{n}/32"]) for n, key in enumerate(KEYS)]
-    mesh.set_peers(remote_peers(pb.NetworkMap(remotePeers=entries[:4]), KEYS[0], ipv6=True), 0.0)
+    mesh.set_peers(remote_peers(pb.NetworkMap(remotePeers=entries[:4]), KEYS[0], [OWN]), 0.0)
     mesh.set_local(["192.0.2.9"], 51820, 0.0)
     mesh.signal_ready(True, 0.0)
     now = 0.0

@@ -1,5 +1,7 @@
 """Maps as the agent uses them: what is believed, what is left out."""
 
+from ipaddress import ip_interface
+
 import pytest
 
 from meshloom.errors import ProtocolError
@@ -42,8 +44,9 @@ def test_ones_own_entry_and_ipv6_without_ipv6_are_left_out():
             pb.RemotePeerConfig(wgPubKey=KEYS[3].text),
         ]
     )
-    assert set(remote_peers(entries, KEYS[0], ipv6=True)) == {KEYS[1], KEYS[2]}
-    found = remote_peers(entries, KEYS[0], ipv6=False)
+    both = (ip_interface("100.64.0.1/16"), ip_interface("fd00::1/64"))
+    assert set(remote_peers(entries, KEYS[0], both)) == {KEYS[1], KEYS[2]}
+    found = remote_peers(entries, KEYS[0], both[:1])
     assert {key: list(map(str, peer.allowed_ips)) for key, peer in found.items()} == {KEYS[1]: ["100.64.0.2/32"]}
 
 

@@ -22,7 +22,7 @@ def test_relays_are_addresses_each_written_alike_and_not_too_many():
         "rels://a.example", "rel://b\n", "rels://a.example:443/x", "https://c", *(f"rel://{n}" for n in range(99))
     )
     assert made.urls[:2] == ("rels://a.example:443", "rel://0:80")
-    assert len(made.urls) == 64
+    assert len(made.urls) == 29, "of the first 32: one is twice there, two are none"
     assert made.known == made.urls
     assert told() == told("garbage") == told("rel://a", payload="soon") == ToldRelays()
 

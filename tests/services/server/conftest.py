@@ -19,7 +19,8 @@ from meshloom.rpc import management_pb2 as pb
 from meshloom.testing.deployment import OWNER
 from meshloom.testing.namespaces import wait_until
 from meshloom_agent.channel import parse_url
-from meshloom_agent.management_client import ManagementClient, new_ssh_key
+from meshloom_agent.files import new_ssh_key
+from meshloom_agent.management_client import ManagementClient
 
 BIN = Path(sys.executable).parent
 

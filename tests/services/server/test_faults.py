@@ -19,7 +19,7 @@ from meshloom.rpc import signalexchange_pb2 as signal_pb
 from meshloom.rpc.management_pb2_grpc import ManagementServiceStub
 from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeStub
 from meshloom.testing.namespaces import wait_until
-from meshloom_agent.management_client import LoginDenied, ManagementUnreachable
+from meshloom_agent.management_errors import LoginDenied, ManagementUnreachable
 
 pytestmark = [pytest.mark.anyio, pytest.mark.mesh, pytest.mark.timeout(120)]
 
@@ -269,7 +269,7 @@ async def test_certificates_are_renewed_while_machines_are_connected(program, ma
     key.write_text("half a file")
     server.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "the old certificate stays in use" in server.said, 5, "the bad one is refused")
-    assert (await machine(server.url, first).client._box()) is not None
+    assert (await machine(server.url, first).client._exchange("Login")) is not None
     certificate()
     server.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "certificates read again" in server.said, 5, "the new one is read")

@@ -15,7 +15,7 @@ OPTIONS = (
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_receive_message_length", 16 << 20),
     ("grpc.initial_reconnect_backoff_ms", 500),
     ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 5_000),
@@ -61,10 +61,11 @@ def parse_url(url: str, flag: str = "--management-url") -> ServerAddress:
 
 def open_channel(address: ServerAddress, extra_roots: bytes = b"") -> grpc.aio.Channel:
     """A channel that connects by itself; *extra_roots* (PEM) are trusted besides the system's certificates."""
+    target = f"dns:///{address.target}"  # of a host called `unix`, gRPC would make a socket's file
     if not address.tls:
-        return grpc.aio.insecure_channel(address.target, options=OPTIONS)
+        return grpc.aio.insecure_channel(target, options=OPTIONS)
     certificates = b"\n".join(each for each in (_system_roots(), extra_roots) if each) or None
-    return grpc.aio.secure_channel(address.target, grpc.ssl_channel_credentials(certificates), options=OPTIONS)
+    return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(certificates), options=OPTIONS)
 
 
 def _system_roots() -> bytes:

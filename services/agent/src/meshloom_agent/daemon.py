@@ -18,16 +18,12 @@ from meshloom_agent.channel import parse_url
 from meshloom_agent.engine import Engine
 from meshloom_agent.facts import system_meta
 from meshloom_agent.files import AgentSettings, StateDir, StateError
-from meshloom_agent.management_client import (
-    LoginDenied,
-    ManagementClient,
-    ManagementRefuses,
-    ManagementUnreachable,
-    canonical_setup_key,
-)
+from meshloom_agent.management_client import ManagementClient, canonical_setup_key
+from meshloom_agent.management_errors import LoginDenied, ManagementRefuses, ManagementUnreachable, ServerKeyChanged
 from meshloom_agent.path_settings import in_environment, mesh_options, relay_transports
 from meshloom_agent.relays import NamedTransport
 from meshloom_agent.report import CONNECTED, NEEDS_LOGIN, PeerReport, Report
+from meshloom_agent.server_identity import ServerKeys
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +44,7 @@ class Daemon:
         self.files = files
         self.report = Report()
         self.settings = files.settings()
+        self._servers = ServerKeys(files)
         self._tunnel, self._roots, self._transports = tunnel, extra_roots, transports
         self._environment = environment
         self._engine: Engine | None = None
@@ -73,17 +70,30 @@ class Daemon:
     @property
     def failure(self) -> str:
         """Why it cannot be up, until it is."""
-        return self.report.failure
+        return self.report.trouble
 
     @property
     def is_up(self) -> bool:
         """Whether it is up, or trying to be."""
         return self._scope is not None
 
-    async def login(self, settings: AgentSettings, setup_key: str, preshared_key: str | None = None) -> None:
+    async def login(
+        self,
+        settings: AgentSettings,
+        setup_key: str,
+        preshared_key: str | None = None,
+        *,
+        accept_server_key: bool = False,
+    ) -> None:
         """Let management know this machine, with a setup key the first time; then take the settings over.
 
         Where management is away and all is as it was, the last map will do, and this is no failure.
+
+        Args:
+            settings: Those to take over.
+            setup_key: The key to join with; empty where this machine is known.
+            preshared_key: The symmetric key from now on; None where the one that is there stays.
+            accept_server_key: Whether the user accepts the key that the server shows now, and maps of any serial.
 
         Raises:
             ConfigError: The URL or the preshared key is none.
@@ -94,42 +104,65 @@ class Daemon:
         key = canonical_setup_key(setup_key) if setup_key else ""
         changed = settings != self.settings or preshared_key is not None
         try:
-            first = await self._introduce(settings, key)
+            first, joined = await self._introduce(settings, key, accept_server_key=accept_server_key)
         except LoginDenied:
-            if not key:
+            if not key and not self.is_up:
                 self.report.state = NEEDS_LOGIN
             raise
         except ManagementRefuses:
             raise
         except ManagementUnreachable as error:
-            if changed or self.files.last_map() is None:
+            if changed or accept_server_key or self.files.last_map() is None:
                 raise
             _log.warning("%s: going on with the last network map", error)
             return
+        await self._take_over(settings, preshared_key, first, begins_anew=joined or accept_server_key)
+
+    async def _take_over(
+        self,
+        settings: AgentSettings,
+        preshared_key: str | None,
+        first: management.LoginResponse,
+        *,
+        begins_anew: bool,
+    ) -> None:
+        """Goes on with other settings after a login; the maps of another account begin to count anew."""
+        changed = settings != self.settings or preshared_key is not None
         if preshared_key is not None:  # what cannot be written changes nothing
             self.files.keep_preshared_key(preshared_key)
         if settings != self.settings:
             self.files.keep_settings(settings)
-        if settings.management_url != self.settings.management_url:
+        if not _same_server(settings, self.settings):
             self.files.forget_map()
         was_up = self.is_up
         if changed:
             await self.pause()
+        if begins_anew:
+            self.files.restart_serials()
+        if self._engine is not None:
+            self._engine.ask_soon(another_account=begins_anew)
         self._first = None if self.is_up else first
         self.settings = settings
         if was_up:
             await self.up()
 
-    async def _introduce(self, settings: AgentSettings, key: str) -> management.LoginResponse:
-        client = ManagementClient(parse_url(settings.management_url), self.files.key(), self._roots)
+    async def _introduce(
+        self, settings: AgentSettings, key: str, *, accept_server_key: bool
+    ) -> tuple[management.LoginResponse, bool]:
+        """Logs in; tells also whether this was only possible with the setup key."""
+        address = parse_url(settings.management_url)
+        identity = self._servers.at(address, accept=accept_server_key)
+        client = ManagementClient(address, self.files.key(), self._roots, identity)
         meta = await system_meta(settings.hostname, ipv6=settings.ipv6)
         try:
             try:
-                return await client.login(meta, self.files.ssh_key())
+                return await client.login(meta, self.files.ssh_key()), False
+            except ServerKeyChanged:
+                raise
             except (LoginDenied, ManagementRefuses):
                 if not key:
                     raise
-                return await client.login(meta, self.files.ssh_key(), key)
+                return await client.login(meta, self.files.ssh_key(), key), True
         finally:
             await client.close()
 
@@ -159,17 +192,33 @@ class Daemon:
             self._scope.cancel()
             await self._ended.wait()
 
-    async def log_out(self) -> None:
-        """Leave the account: management forgets this machine."""
-        if self.settings.management_url:
-            client = ManagementClient(parse_url(self.settings.management_url), self.files.key(), self._roots)
-            try:
-                await client.logout()
-            finally:
-                await client.close()
+    async def log_out(self, *, local: bool = False) -> None:
+        """Leave the account: management forgets this machine, and then this machine the account.
+
+        Args:
+            local: Whether only this machine forgets, without asking management.
+
+        Raises:
+            ManagementUnreachable: Management may still know this machine; nothing has changed here.
+        """
+        if self.settings.management_url and not local:
+            await self._leave()
         await self.down()
-        self.files.forget_map()
+        self.files.forget_account()
         self.report = self.report.renewed(NEEDS_LOGIN)
+
+    async def _leave(self) -> None:
+        address = parse_url(self.settings.management_url)
+        client = ManagementClient(address, self.files.key(), self._roots, self._servers.at(address))
+        try:
+            await client.logout()
+        except (ManagementUnreachable, LoginDenied) as error:
+            raise ManagementUnreachable(
+                f"{error}: this machine may still be known there, and nothing has changed here; to forget the account"
+                " on this machine alone: meshloom logout --local"
+            ) from error
+        finally:
+            await client.close()
 
     async def peers(self) -> list[PeerReport]:
         """The peers, while it is up."""
@@ -182,13 +231,6 @@ class Daemon:
                 while True:
                     try:
                         await self._run_once()
-                    except* LoginDenied as group:
-                        said = str(_first(group))
-                        _log.error("management no longer knows this machine: %s", said)
-                        self.report = self.report.renewed(NEEDS_LOGIN, said)
-                        self.files.forget_map()
-                        self._keep_up(up=False)
-                        scope.cancel()
                     except* (MeshError, OSError) as group:
                         _log.error("the tunnel cannot be kept: %s", self._failed(group, backoff))
                     except* Exception as group:  # a fault of ours must not take the daemon down  # noqa: BLE001
@@ -196,8 +238,7 @@ class Daemon:
                     await anyio.sleep(backoff.next())
         finally:
             self._scope, self._engine = None, None
-            if self.report.state != NEEDS_LOGIN:
-                self.report = self.report.renewed()
+            self.report = self.report.renewed()
             self._ended.set()
 
     def _failed(self, group: BaseExceptionGroup[Exception], backoff: Backoff) -> str:
@@ -209,7 +250,7 @@ class Daemon:
         return self.report.failure
 
     async def _run_once(self) -> None:
-        self.report = self.report.renewed(failure=self.failure)
+        self.report = self.report.renewed(failure=self.report.failure)
         first, self._first = self._first, None
         settings = in_environment(self.settings, self._environment)
         self._engine = Engine(
@@ -220,6 +261,7 @@ class Daemon:
             extra_roots=self._roots,
             transports=relay_transports(self._transports, settings.relay_transport),
             options=mesh_options(settings, self._environment),
+            servers=self._servers,
         )
         try:
             await self._engine.run(first)
@@ -234,6 +276,13 @@ class Daemon:
                 self.files.keep_settings(self.settings)
             except StateError as error:
                 _log.warning("%s: after a restart this is not remembered", error)
+
+
+def _same_server(one: AgentSettings, other: AgentSettings) -> bool:
+    """Tells whether both settings have the same server, however its URL is written; without one there is none."""
+    if one.management_url == other.management_url or not other.management_url:
+        return one.management_url == other.management_url
+    return parse_url(one.management_url) == parse_url(other.management_url)
 
 
 def _first(group: BaseExceptionGroup[Exception]) -> BaseException:

@@ -18,15 +18,18 @@ from meshloom.errors import ConfigError, MeshError
 from meshloom.rpc import daemon_pb2 as pb
 from meshloom.rpc.daemon_pb2_grpc import DaemonServiceServicer, add_DaemonServiceServicer_to_server
 from meshloom.rpc.diagnostics_pb2_grpc import add_DiagnosticsServicer_to_server
+from meshloom_agent.channel import parse_url
 from meshloom_agent.daemon import Daemon
 from meshloom_agent.diagnostics.bundle import write_private
 from meshloom_agent.diagnostics.logs import DaemonLogs
 from meshloom_agent.diagnostics.servers import ServerProbes
 from meshloom_agent.diagnostics.service import DiagnosticsService
 from meshloom_agent.files import AgentSettings
-from meshloom_agent.management_client import LoginDenied, ManagementUnreachable
+from meshloom_agent.management_errors import LoginDenied, ManagementUnreachable
 from meshloom_agent.path_settings import check, path_fields
 from meshloom_agent.report import PeerReport, RelayReport
+from meshloom_agent.server_identity import plain_http_warning
+from meshloom_agent.surroundings import addresses_of
 
 UP_WITHIN = 50.0
 STATUS_EVERY = 1.0
@@ -61,10 +64,14 @@ class DaemonService(DaemonServiceServicer):
             settings = merged(self._daemon.settings, request)
             if not settings.management_url:
                 raise ConfigError("no server is known yet: give --management-url")
-            await self._daemon.login(settings, request.setupKey, _preshared(request))
+            await self._daemon.login(
+                settings, request.setupKey, _preshared(request), accept_server_key=request.accept_server_key
+            )
+            server = parse_url(settings.management_url)
         except MeshError as error:
             await _abort(context, error)
-        return pb.LoginResponse()
+        warning = plain_http_warning(server, await addresses_of(server))
+        return pb.LoginResponse(warnings=[warning] if warning else [])
 
     async def Up(self, request: pb.UpRequest, context: Context) -> pb.UpResponse:  # noqa: N802
         """Go up, and wait for it unless ``async`` is asked for."""
@@ -75,7 +82,10 @@ class DaemonService(DaemonServiceServicer):
             with anyio.move_on_after(UP_WITHIN):
                 await self._daemon.settled()
         if self._daemon.failure:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, self._daemon.failure)
+            code = grpc.StatusCode.FAILED_PRECONDITION
+            if self._daemon.report.not_known:
+                code = grpc.StatusCode.PERMISSION_DENIED
+            await context.abort(code, self._daemon.failure)
         return pb.UpResponse()
 
     async def Down(self, _request: pb.DownRequest, _context: Context) -> pb.DownResponse:  # noqa: N802
@@ -83,10 +93,10 @@ class DaemonService(DaemonServiceServicer):
         await self._daemon.down()
         return pb.DownResponse()
 
-    async def Logout(self, _request: pb.LogoutRequest, context: Context) -> pb.LogoutResponse:  # noqa: N802
+    async def Logout(self, request: pb.LogoutRequest, context: Context) -> pb.LogoutResponse:  # noqa: N802
         """Leave the account."""
         try:
-            await self._daemon.log_out()
+            await self._daemon.log_out(local=request.local)
         except MeshError as error:
             await _abort(context, error)
         return pb.LogoutResponse()
@@ -165,6 +175,8 @@ class DaemonService(DaemonServiceServicer):
                 full.relays.add(URI=relay.uri, available=relay.available, error=relay.error, transport=relay.transport)
             full.lazyConnectionEnabled = report.lazy
             full.peers.extend(peer_state(peer) for peer in await self._daemon.peers())
+            for text in report.warnings:
+                full.events.add(category=pb.SystemEvent.SYSTEM, severity=pb.SystemEvent.WARNING, userMessage=text)
             if self._daemon.failure or report.waiting_for:
                 event = full.events.add(category=pb.SystemEvent.CONNECTIVITY, message=report.waiting_for)
                 event.severity = pb.SystemEvent.ERROR if self._daemon.failure else pb.SystemEvent.INFO

@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from datetime import UTC, datetime
 
 import anyio
@@ -16,12 +15,11 @@ from meshloom.model.keys import PrivateKey, PublicKey
 from meshloom.protocol.signal import SignalMessage
 from meshloom.rpc import management_pb2 as pb
 from meshloom.tunnel import PeerStats, Tunnel, TunnelContext, TunnelState
-from meshloom_agent.backoff import Backoff
 from meshloom_agent.channel import parse_url
 from meshloom_agent.facts import system_meta
 from meshloom_agent.files import AgentSettings, StateDir
 from meshloom_agent.handshakes import Handshakes
-from meshloom_agent.management_client import LoginDenied, ManagementClient, ManagementUnreachable
+from meshloom_agent.management_client import ManagementClient
 from meshloom_agent.map_keeper import MapKeeper
 from meshloom_agent.mesh import Mesh, MeshOptions
 from meshloom_agent.network import (
@@ -34,11 +32,16 @@ from meshloom_agent.network import (
     signal_address,
     stun_servers,
     turn_servers,
+    usable,
 )
 from meshloom_agent.paths import Paths
 from meshloom_agent.relays import NamedTransport
-from meshloom_agent.report import CONNECTED, CONNECTING, PeerReport, Report, ServerReport, wall_clock
+from meshloom_agent.report import CONNECTING, PeerReport, Report, ServerReport, wall_clock
+from meshloom_agent.server_identity import ServerKeys
 from meshloom_agent.signal_client import SignalClient
+from meshloom_agent.surroundings import addresses_of, gateway, resolved
+from meshloom_agent.sync import ManagementLink
+from meshloom_agent.trust import MapRefused, Refusals, Surroundings, check_overlay
 from meshloom_linux.watch import host_interfaces, network_changes
 
 _log = logging.getLogger(__name__)
@@ -53,7 +56,7 @@ class Engine:
     """One agent while it is up; run it until cancelled.
 
     Raises (from :meth:`run`):
-        LoginDenied: Management no longer knows this machine.
+        MapRefused: The addresses that management gives this machine are not to be believed.
         TunnelError: There can be no tunnel, or it was lost.
     """
 
@@ -67,6 +70,7 @@ class Engine:
         extra_roots: bytes = b"",
         transports: Sequence[NamedTransport] = (),
         options: MeshOptions | None = None,
+        servers: ServerKeys | None = None,
     ) -> None:
         self._files, self._settings, self._chosen, self._report = files, settings, tunnel, report
         self._key: PrivateKey = files.key()
@@ -84,7 +88,10 @@ class Engine:
         )
         self._preshared = files.preshared_key()
         self._roots = extra_roots
-        self._client = ManagementClient(parse_url(settings.management_url), self._key, extra_roots)
+        address = parse_url(settings.management_url)
+        identity = (servers or ServerKeys(files)).at(address)
+        self._client = ManagementClient(address, self._key, extra_roots, identity)
+        self._link = ManagementLink(self._client, files, report, self._meta, self._take_update)
         self._keeper = MapKeeper(files)
         self._handshakes = Handshakes()
         self._tunnel: Tunnel | None = None
@@ -92,6 +99,8 @@ class Engine:
         self._own: OwnAddress | None = None
         self._newest = pb.SyncResponse()
         self._serial = 0
+        self._around = Surroundings()
+        self._tasks: TaskGroup | None = None
         self._stuns: list[tuple[str, int]] = []
         self._resolve = anyio.Event()
         self._apply = anyio.Event()
@@ -115,8 +124,9 @@ class Engine:
                 tasks.start_soon(self._keeper.run)
                 tasks.start_soon(self._look_at_handshakes)
                 tasks.start_soon(self._keep_resolved)
-                self._start_signal(tasks)
-                tasks.start_soon(self._keep_synced, tasks)
+                self._tasks = tasks
+                self._start_signal()
+                tasks.start_soon(self._link.run)
         finally:
             with anyio.CancelScope(shield=True):
                 await self._client.close()
@@ -124,16 +134,15 @@ class Engine:
     # -- management --------------------------------------------------------------------------------------------
 
     async def _begin(self, first: pb.LoginResponse | None) -> None:
-        """Know our own address: from a login, else from the last map."""
+        """Finds our own address: from a login, else from the last map."""
         kept = self._files.last_map()
-        backoff = Backoff()
-        while first is None and kept is None:
+        await self._look_around()
+        if kept is not None:
+            self._serial = kept.NetworkMap.Serial
+            kept = usable(kept, self._around)
+        if first is None and kept is None:
             self._report.waiting_for = f"management at {self._client.address.url}"
-            try:
-                first = await self._client.login(await self._meta(), self._files.ssh_key())
-            except ManagementUnreachable as error:
-                self._report.management.error = str(error)
-                await anyio.sleep(backoff.next())
+            first = await self._link.log_in()
         if first is not None:
             self._newest.netbirdConfig.CopyFrom(first.netbirdConfig)
             self._newest.peerConfig.CopyFrom(first.peerConfig)
@@ -147,61 +156,65 @@ class Engine:
         self._take_config(self._newest.netbirdConfig)
         self._take_peers()
 
-    async def _keep_synced(self, tasks: TaskGroup) -> None:
-        """Updates for ever; the stream is opened again whenever it ends."""
-        backoff = Backoff()
-        while True:
-            try:
-                async with aclosing(self._client.sync(await self._meta())) as updates:  # type: ignore[type-var]
-                    async for update in updates:
-                        self._report.management.connected, self._report.management.error = True, ""
-                        backoff.reset()
-                        self._take_update(update, tasks)
-                why = "the stream has ended"
-            except ManagementUnreachable as error:
-                why = str(error)
-            except LoginDenied:
-                await self._client.login(await self._meta(), self._files.ssh_key())  # says LoginDenied for good
-                why = "the stream was refused"
-            self._report.counters.lost["management"] += self._report.management.connected
-            self._report.management.connected, self._report.management.error = False, why
-            self._progress()
-            wait = backoff.next()
-            _log.info("management is away (%s); again in %.1f s", why, wait)
-            await anyio.sleep(wait)
+    async def _look_around(self) -> None:
+        """Finds what the mesh must leave alone; a kept map that cuts management off is not used any longer.
 
-    def _take_update(self, update: pb.SyncResponse, tasks: TaskGroup) -> None:
+        Raises:
+            MapRefused: Our own addresses in the mesh are not to be believed, as is known now.
+        """
+        management = await addresses_of(self._client.address) or self._around.management
+        self._around = Surroundings(management, gateway())
+        if self._own is not None:
+            check_overlay(self._own.addresses, self._around)
+
+    def ask_soon(self, *, another_account: bool) -> None:
+        """Asks management now: the user has just logged in.
+
+        Args:
+            another_account: Whether maps may begin to count anew.
+        """
+        if another_account:
+            self._serial = 0
+        self._link.ask_soon(reopen=another_account)
+
+    def _take_update(self, update: pb.SyncResponse, begins_anew: bool) -> None:
         if update.HasField("netbirdConfig"):
             self._take_config(update.netbirdConfig)
             if update.netbirdConfig.stuns or not self._newest.netbirdConfig.stuns:
                 self._newest.netbirdConfig.CopyFrom(update.netbirdConfig)
         if update.HasField("NetworkMap"):
-            new = update.NetworkMap
-            if why := is_refused(self._newest.NetworkMap, new, self._serial):
-                _log.warning("a network map is not applied: %s", why)
-                self._report.counters.refused_maps += 1
-                return
-            before, after = len(self._newest.NetworkMap.remotePeers), len(new.remotePeers)
-            if after * 2 < before:
-                _log.warning("the network map has %d peers, and had %d (serial %d)", after, before, new.Serial)
-            self._serial = new.Serial
-            self._report.counters.maps += 1
-            self._newest.NetworkMap.CopyFrom(new)
-            if new.HasField("peerConfig"):
-                self._take_address(new.peerConfig)
-            self._take_peers()
-            self._keeper.keep(self._newest)
-        self._start_signal(tasks)
-        self._progress()
+            self._take_map(update.NetworkMap, 0 if begins_anew else self._serial)
+        self._start_signal()
+        self._report.progress()
+
+    def _take_map(self, new: pb.NetworkMap, serial: int) -> None:
+        if why := is_refused(self._newest.NetworkMap, new, serial):
+            _log.warning("a network map is not applied: %s", why)
+            self._report.refuse("network map", (f"the newest one is not applied: {why}",))
+            self._report.counters.refused_maps += 1
+            return
+        before, after = len(self._newest.NetworkMap.remotePeers), len(new.remotePeers)
+        if after * 2 < before:
+            _log.warning("the network map has %d peers, and had %d (serial %d)", after, before, new.Serial)
+        self._serial = new.Serial
+        self._report.counters.maps += 1
+        self._newest.NetworkMap.CopyFrom(new)
+        if new.HasField("peerConfig"):
+            self._take_address(new.peerConfig)
+        self._take_peers()
+        self._keeper.keep(self._newest)
 
     def _take_address(self, config: pb.PeerConfig) -> None:
         try:
             own = own_address(config)
-        except ProtocolError as error:
+            check_overlay(own.addresses, self._around)
+        except (ProtocolError, MapRefused) as error:
             if self._own is None:
                 raise
             _log.error("%s; the old one stays", error)
+            self._report.refuse("address", (f"{error}; the old one stays",))
             return
+        self._report.refuse("address", ())
         if not self._settings.ipv6:
             own = attrs.evolve(own, addresses=tuple(each for each in own.addresses if each.version == 4))
         lazy = config.LazyConnectionEnabled if self._settings.lazy is None else self._settings.lazy
@@ -215,15 +228,17 @@ class Engine:
             self._apply.set()
 
     def _take_config(self, config: pb.NetbirdConfig) -> None:
-        servers = stun_servers(config)
+        refusals = Refusals()
+        servers = stun_servers(config, refusals)
         if servers and servers != self._stuns:
             self._stuns = servers
             self._report.stuns = tuple(servers)
             self._resolve.set()
-        told = relays(config)
+        told = relays(config, refusals)
         self._paths.set_relays(self._relays_of(told.urls), told)
         if config.turns:
-            self._paths.turn.set_servers(turn_servers(config))
+            self._paths.turn.set_servers(turn_servers(config, refusals))
+        self._report.refuse("servers", refusals.told)
 
     def _relays_of(self, told: Sequence[str]) -> Sequence[str]:
         """The relays to use, where there are any."""
@@ -232,7 +247,9 @@ class Engine:
         return self._settings.home_relays or told
 
     def _take_peers(self) -> None:
-        peers = remote_peers(self._newest.NetworkMap, self._public, ipv6=self._settings.ipv6)
+        refusals, own = Refusals(), self._own.addresses if self._own is not None else ()
+        peers = remote_peers(self._newest.NetworkMap, self._public, own, refusals, around=self._around)
+        self._report.refuse("network map", refusals.told)
         self._mesh.set_peers(peers, anyio.current_time())
         self._apply.set()  # allowed addresses may be others
         self._paths.flush()
@@ -242,20 +259,24 @@ class Engine:
 
     # -- signal ------------------------------------------------------------------------------------------------
 
-    def _start_signal(self, tasks: TaskGroup) -> None:
-        address = signal_address(self._newest.netbirdConfig)
-        if self._signal is not None or address is None:
+    def _start_signal(self) -> None:
+        if self._signal is not None or self._tasks is None:
+            return
+        refusals = Refusals()
+        address = signal_address(self._newest.netbirdConfig, refusals)
+        self._report.refuse("signal", refusals.told)
+        if address is None:
             return
         self._report.signal = ServerReport(address.url)
         self._signal = SignalClient(address, self._key, self._signal_received, self._signal_ready, self._roots)
-        tasks.start_soon(self._signal.run)
+        self._tasks.start_soon(self._signal.run)
 
     def _signal_ready(self, ready: bool, why: str) -> None:
         self._report.counters.lost["signal"] += self._report.signal.connected and not ready
         self._report.signal.connected, self._report.signal.error = ready, why
         self._mesh.signal_ready(ready, anyio.current_time())
         self._paths.flush()
-        self._progress()
+        self._report.progress()
 
     def _signal_received(self, message: SignalMessage) -> None:
         _log.debug("%s from %s", message.kind.name, message.other.text)
@@ -290,17 +311,11 @@ class Engine:
         self._paths.flush()
 
     async def _keep_resolved(self) -> None:
-        """Addresses of the STUN servers, which may have new ones."""
+        """Addresses of management and of the STUN servers, which may have new ones."""
         while True:
             self._resolve = anyio.Event()
-            found = []
-            for host, port in self._stuns:
-                try:
-                    for *_, address in await anyio.getaddrinfo(host, port, type=2):
-                        if self._settings.ipv6_discovery or ":" not in str(address[0]):
-                            found.append((str(address[0]), int(address[1])))
-                except OSError as error:
-                    _log.warning("the STUN server %s has no address: %s", host, error)
+            await self._look_around()
+            found = await resolved(self._stuns, ipv6=self._settings.ipv6_discovery)
             if found or not self._stuns:
                 self._mesh.set_servers(found, anyio.current_time())
                 self._paths.flush()
@@ -361,18 +376,6 @@ class Engine:
         self._report.relays = self._paths.relay_reports()
 
     # -- for people --------------------------------------------------------------------------------------------
-
-    def _progress(self) -> None:
-        report = self._report
-        missing = [
-            f"{name} at {server.url}"
-            for name, server in (("signal", report.signal), ("management", report.management))
-            if not server.connected
-        ]
-        report.waiting_for = " and ".join(missing)
-        report.state = CONNECTED if not missing else CONNECTING
-        if not missing:
-            report.failure = ""
 
     async def peers(self) -> list[PeerReport]:
         """All peers of the map, with what WireGuard says of them now."""

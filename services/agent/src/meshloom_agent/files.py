@@ -1,5 +1,6 @@
 """The agent's files: its key, its settings, the last good map. Written whole or not at all, for root alone."""
 
+import base64
 import contextlib
 import fcntl
 import hashlib
@@ -7,19 +8,20 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import attrs
 from google.protobuf.message import DecodeError
 
 from meshloom.config.convert import structure
 from meshloom.errors import ConfigError, MeshError, ProtocolError
-from meshloom.model.keys import PresharedKey, PrivateKey
+from meshloom.model.keys import PresharedKey, PrivateKey, PublicKey
 from meshloom.rpc import management_pb2 as pb
-from meshloom_agent.management_client import new_ssh_key
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 FORMAT = b"meshloom map 1\n"
 SSH_KEY = re.compile(rb"ssh-[a-z0-9-]+ [A-Za-z0-9+/=]{32,4000}")
@@ -67,8 +69,24 @@ class AgentSettings:
     up: bool = False
 
 
+@attrs.frozen
+class KnownServer:
+    """What is kept of a management server.
+
+    Args:
+        key: Its public key, as text.
+        proves: Whether it proved that its answers are fresh.
+    """
+
+    key: str
+    proves: bool = False
+
+
 class StateDir:
     """The folder of one agent.
+
+    What would end this machine's membership if it were lost is never replaced: a key that cannot be read is an error
+    that says what to do, and settings have a copy.
 
     Raises:
         ConfigError: It cannot be made or written.
@@ -105,13 +123,25 @@ class StateDir:
             os.close(lock)
 
     def key(self) -> PrivateKey:
-        """This machine's WireGuard key, made when first asked for."""
+        """Returns this machine's WireGuard key, made when first asked for.
+
+        Raises:
+            StateError: There is a key file that holds no key, or there was one: another key would be another machine.
+        """
         file = self.path / "private.key"
-        try:
-            if (data := self._read(file)) is not None:
+        if (data := self._read(file)) is not None:
+            try:
                 return PrivateKey.parse(data.decode())
-        except (ProtocolError, UnicodeDecodeError):
-            self._set_aside(file)
+            except (ProtocolError, UnicodeDecodeError):
+                raise StateError(
+                    f"{file}: holds no key, and is what this machine is known by: put a copy of it back, or start as a"
+                    " new machine with `meshloom logout --local`"
+                ) from None
+        if (self.path / "map").exists():
+            raise StateError(
+                f"{file}: is missing, though this machine has joined: put a copy of it back, or start as a new machine"
+                " with `meshloom logout --local`"
+            )
         made = PrivateKey.of(os.urandom(32))
         self._write(file, (made.reveal() + "\n").encode())
         return made
@@ -128,14 +158,19 @@ class StateDir:
         return made
 
     def preshared_key(self) -> PresharedKey | None:
-        """The symmetric key that all machines were given besides; None where there is none."""
+        """Returns the symmetric key that all machines share in addition; None where there is none.
+
+        Raises:
+            StateError: The file holds no key: going on without it would be weaker than the user asked for.
+        """
         file = self.path / "preshared.key"
+        data = self._read(file)
         try:
-            data = self._read(file)
             return PresharedKey.parse(data.decode()) if data else None
         except (ProtocolError, UnicodeDecodeError):
-            self._set_aside(file)
-            return None
+            raise StateError(
+                f"{file}: holds no key: give it again with `meshloom up --preshared-key`, empty for none"
+            ) from None
 
     def keep_preshared_key(self, text: str) -> None:
         """From now on this one; the empty text for none.
@@ -155,26 +190,28 @@ class StateDir:
         self._write(file, text.strip().encode() + b"\n")
 
     def settings(self) -> AgentSettings:
-        """What the user told; defaults where the file is missing or broken."""
-        file = self.path / "settings.json"
-        if (data := self._read(file)) is None:
-            return AgentSettings()
-        try:
-            known = {field.name for field in attrs.fields(AgentSettings)}
-            content = {name: value for name, value in json.loads(data).items() if name in known}
-            made: AgentSettings = structure(content, AgentSettings)
-        except (ConfigError, ValueError, AttributeError):
-            self._set_aside(file)
-            return AgentSettings()
-        return made
+        """Returns what the user told, from the copy where the file is broken; defaults where there is nothing good."""
+        return self._kept("settings.json", _settings) or AgentSettings()
 
     def keep_settings(self, settings: AgentSettings) -> None:
-        """For the next start.
+        """Keeps them for the next start.
 
         Raises:
             StateError: They cannot be written.
         """
-        self._write(self.path / "settings.json", json.dumps(attrs.asdict(settings), indent=2).encode())
+        self._keep("settings.json", attrs.asdict(settings))
+
+    def servers(self) -> dict[str, KnownServer]:
+        """Returns what is kept of management servers, by their URLs, the oldest first."""
+        return self._kept("servers.json", _servers) or {}
+
+    def keep_servers(self, servers: Mapping[str, KnownServer]) -> None:
+        """Keeps them for the next start.
+
+        Raises:
+            StateError: They cannot be written.
+        """
+        self._keep("servers.json", {url: attrs.asdict(server) for url, server in servers.items()})
 
     def last_map(self) -> pb.SyncResponse | None:
         """What management said last; None where there is nothing good."""
@@ -204,6 +241,48 @@ class StateDir:
             self._remove(self.path / "map")
         except StateError as error:
             _log.warning("%s: a start without management would use it", error)
+
+    def restart_serials(self) -> None:
+        """Lets a map of any serial follow the kept one: the account is another one, by the user's own act."""
+        kept = self.last_map()
+        if kept is not None and kept.NetworkMap.Serial:
+            kept.NetworkMap.Serial = 0
+            self.keep_map(kept.SerializeToString())
+
+    def forget_account(self) -> None:
+        """Makes room for another account, where the user leaves one: the map goes, a broken key is moved aside."""
+        self.forget_map()
+        file = self.path / "private.key"
+        try:
+            if (data := self._read(file)) is not None:
+                PrivateKey.parse(data.decode())
+        except (ProtocolError, UnicodeDecodeError, StateError):
+            self._set_aside(file)
+
+    def _kept(self, name: str, read: Callable[[Any], T]) -> T | None:
+        """Reads a file of JSON; where it is broken, it is moved aside, and the copy of the last good one is taken."""
+        for file in (self.path / name, self.path / f"{name}.copy"):
+            if (data := self._read(file)) is None:
+                return None
+            try:
+                made = read(json.loads(data))
+            except (ConfigError, ProtocolError, ValueError, AttributeError, TypeError, KeyError):
+                self._set_aside(file)
+                continue
+            if file.suffix == ".copy":
+                _log.warning("%s: the last good copy of it is used", self.path / name)
+                with contextlib.suppress(StateError):  # there is still the copy
+                    self._write(self.path / name, data)
+            return made
+        return None
+
+    def _keep(self, name: str, content: Mapping[str, Any]) -> None:
+        data = json.dumps(content, indent=2).encode()
+        self._write(self.path / name, data)
+        try:
+            self._write(self.path / f"{name}.copy", data)
+        except StateError as error:
+            _log.warning("%s: the copy is older than the file", error)
 
     def _set_aside(self, file: Path) -> None:
         broken = file.with_name(file.name + ".broken")
@@ -244,3 +323,22 @@ class StateDir:
             with contextlib.suppress(OSError):
                 draft.unlink(missing_ok=True)
             raise StateError(f"{file}: cannot be written: {error.strerror}") from error
+
+
+def _settings(content: Any) -> AgentSettings:
+    known = {field.name for field in attrs.fields(AgentSettings)}
+    made: AgentSettings = structure({name: value for name, value in content.items() if name in known}, AgentSettings)
+    return made
+
+
+def _servers(content: Any) -> dict[str, KnownServer]:
+    made = {}
+    for url, server in content.items():
+        PublicKey.parse(server["key"])
+        made[url] = KnownServer(server["key"], server.get("proves") is True)
+    return made
+
+
+def new_ssh_key() -> bytes:
+    """A line of authorized_keys; nobody holds its private half, since this agent has no SSH server."""
+    return b"ssh-ed25519 " + base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0 " + os.urandom(32))

@@ -1,46 +1,35 @@
 """Calls of management, each message sealed; who calls decides about repetition."""
 
-import base64
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
+import attrs
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from meshloom.errors import MeshError, ProtocolError
+from meshloom.errors import ProtocolError
 from meshloom.model.keys import PrivateKey, PublicKey
+from meshloom.protocol.freshness import check_answer, request_proof
 from meshloom.protocol.seal import Box
 from meshloom.rpc import management_pb2 as pb
 from meshloom.rpc.management_pb2_grpc import ManagementServiceStub
 from meshloom_agent.channel import ServerAddress, open_channel
+from meshloom_agent.files import KnownServer
+from meshloom_agent.management_errors import (
+    LoginDenied,
+    ManagementUnreachable,
+    RequestNotFresh,
+    says_gone,
+    translated,
+)
+from meshloom_agent.server_identity import ServerIdentity, ServerKeys
 
 M = TypeVar("M", bound=Message)
-
-REFUSALS = frozenset(
-    (
-        grpc.StatusCode.INVALID_ARGUMENT,
-        grpc.StatusCode.NOT_FOUND,
-        grpc.StatusCode.ALREADY_EXISTS,
-        grpc.StatusCode.FAILED_PRECONDITION,
-        grpc.StatusCode.UNAUTHENTICATED,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-    )
-)
-"""Answers that say no, without saying that this machine is unknown."""
-
-
-class LoginDenied(MeshError):
-    """Management does not know this machine, and refuses what it offered to be known by."""
-
-
-class ManagementUnreachable(MeshError):
-    """Management does not answer, or not as management does."""
-
-
-class ManagementRefuses(ManagementUnreachable):
-    """Management answers, but does not do it now; the same call may succeed later."""
+R = TypeVar("R")
+Request = pb.LoginRequest | pb.SyncRequest | pb.Empty
 
 
 def canonical_setup_key(text: str) -> str:
@@ -55,11 +44,37 @@ def canonical_setup_key(text: str) -> str:
         raise LoginDenied("the setup key is not of the form XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX") from None
 
 
-class ManagementClient:
-    """One management server, for one machine's key; close it after use."""
+@attrs.frozen
+class Exchange:
+    """One sealed request and its answers.
 
-    def __init__(self, address: ServerAddress, key: PrivateKey, extra_roots: bytes = b"") -> None:
+    Args:
+        proof: What the request proves; None where the server asks for no proof.
+    """
+
+    box: Box
+    shown: KnownServer
+    proof: pb.RequestProof | None
+
+
+class ManagementClient:
+    """One management server, for one machine's key; close it after use.
+
+    Args:
+        identity: What is known of the server; without it, whatever key it shows is right.
+    """
+
+    def __init__(
+        self,
+        address: ServerAddress,
+        key: PrivateKey,
+        extra_roots: bytes = b"",
+        identity: ServerIdentity | None = None,
+    ) -> None:
         self.address = address
+        self.is_fresh = False
+        """Whether the newest answer is proven to be no recording: by the server's proof, or by the connection."""
+        self._identity = identity or ServerKeys().at(address)
         self._key, self._public = key, key.public.text
         self._channel = open_channel(address, extra_roots)
         self._stub = ManagementServiceStub(self._channel)  # type: ignore[no-untyped-call]
@@ -78,66 +93,100 @@ class ManagementClient:
         request = pb.LoginRequest(setupKey=setup_key, meta=meta)
         request.peerKeys.wgPubKey = self._public.encode()  # the text's bytes, as the protocol has it
         request.peerKeys.sshPubKey = ssh_key
-        try:
-            box = await self._box()
-            answer = await self._stub.Login(self._seal(box, request), timeout=10)
-            return self._open(box, answer, pb.LoginResponse)
-        except grpc.aio.AioRpcError as error:
-            translated = _translated(error, self.address)
-            if setup_key and isinstance(translated, ManagementRefuses):
-                translated = LoginDenied(error.details() or error.code().name)  # it would refuse the key again
-            raise translated from None
+
+        async def log_in(exchange: Exchange) -> pb.LoginResponse:
+            with self._refusals(setup_key=bool(setup_key)):
+                answer = await self._stub.Login(self._seal(exchange, request), timeout=10)
+            opened = self._open(exchange, answer, pb.LoginResponse)
+            self._check(exchange, opened.proof)
+            return opened
+
+        return await self._fresh("Login", log_in)
 
     async def sync(self, meta: pb.PeerSystemMeta) -> AsyncIterator[pb.SyncResponse]:
         """Updates from now on; ends when management ends the stream.
 
         Raises:
-            LoginDenied: Management no longer knows this machine.
+            LoginDenied: Management refuses the stream; whether it knows this machine is told by a login.
             ManagementUnreachable: The connection is lost.
         """
-        try:
-            box = await self._box()
-            async for answer in self._stub.Sync(self._seal(box, pb.SyncRequest(meta=meta)), wait_for_ready=False):
-                yield self._open(box, answer, pb.SyncResponse)
-        except grpc.aio.AioRpcError as error:
-            raise _translated(error, self.address) from None
+        for may_repeat in (True, False):
+            exchange, number = await self._exchange("Sync"), 0
+            try:
+                with self._refusals():
+                    async for answer in self._stub.Sync(self._seal(exchange, pb.SyncRequest(meta=meta))):
+                        opened = self._open(exchange, answer, pb.SyncResponse)
+                        self._check(exchange, opened.proof, number)
+                        number += 1
+                        yield opened
+            except RequestNotFresh:
+                if number or not may_repeat:
+                    raise
+            else:
+                return
 
     async def logout(self) -> None:
-        """Leave the account; unknown already is as good."""
-        try:
-            box = await self._box()
-            await self._stub.Logout(self._seal(box, pb.Empty()), timeout=15)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.NOT_FOUND:
-                raise _translated(error, self.address) from None
+        """Leave the account; unknown already is as good.
 
-    async def _box(self) -> Box:
-        """Asked anew each time, as the protocol has it: a server's key may change."""
-        answer = await self._stub.GetServerKey(pb.Empty(), timeout=5)
+        Raises:
+            ManagementUnreachable: Nothing proves that management has forgotten this machine.
+        """
+
+        async def log_out(exchange: Exchange) -> None:
+            try:
+                await self._stub.Logout(self._seal(exchange, pb.Empty()), timeout=15)
+            except grpc.aio.AioRpcError as error:
+                if not says_gone(error):
+                    raise translated(error, self.address.url) from None
+
+        await self._fresh("Logout", log_out)
+
+    async def _fresh(self, method: str, call: Callable[[Exchange], Awaitable[R]]) -> R:
+        """Makes the call; once more with a newer challenge where management asks for that."""
         try:
-            return Box(self._key, PublicKey.parse(answer.key), os.urandom)
+            return await call(await self._exchange(method))
+        except RequestNotFresh:
+            return await call(await self._exchange(method))
+
+    async def _exchange(self, method: str) -> Exchange:
+        """Asks for the server's key, as the protocol has it before each call, and checks whose it is."""
+        try:
+            answer = await self._stub.GetServerKey(pb.Empty(), timeout=5)
+        except grpc.aio.AioRpcError as error:
+            raise translated(error, self.address.url, opened=False) from None
+        try:
+            box = Box(self._key, PublicKey.parse(answer.key), os.urandom)
         except ProtocolError as error:
             raise ManagementUnreachable(f"management at {self.address.url} has no usable key: {error}") from error
+        shown = KnownServer(answer.key, proves=bool(answer.challenge))
+        self._identity.check(shown)
+        return Exchange(box, shown, request_proof(answer.challenge, method, os.urandom) if shown.proves else None)
 
-    def _seal(self, box: Box, message: Message) -> pb.EncryptedMessage:
-        return pb.EncryptedMessage(wgPubKey=self._public, body=box.seal(message.SerializeToString()))
+    def _seal(self, exchange: Exchange, message: Request) -> pb.EncryptedMessage:
+        if exchange.proof is not None:
+            message.proof.CopyFrom(exchange.proof)
+        return pb.EncryptedMessage(wgPubKey=self._public, body=exchange.box.seal(message.SerializeToString()))
 
-    def _open(self, box: Box, message: pb.EncryptedMessage, kind: type[M]) -> M:
+    def _open(self, exchange: Exchange, message: pb.EncryptedMessage, kind: type[M]) -> M:
         try:
-            return kind.FromString(box.open(message.body))
+            return kind.FromString(exchange.box.open(message.body))
         except (DecodeError, ProtocolError) as error:
             raise ManagementUnreachable(f"management at {self.address.url} answers what cannot be read") from error
 
+    def _check(self, exchange: Exchange, proof: pb.AnswerProof, number: int = 0) -> None:
+        """Checks that an answer that opened is no recording, where the server proves that; then it is the server's."""
+        if exchange.proof is not None:
+            try:
+                check_answer(proof, exchange.proof, number)
+            except ProtocolError as error:
+                raise ManagementUnreachable(f"management at {self.address.url}: {error}") from error
+        self.is_fresh = self.address.tls or exchange.proof is not None
+        self._identity.confirm(exchange.shown)
 
-def _translated(error: grpc.aio.AioRpcError, address: ServerAddress) -> MeshError:
-    text = error.details() or error.code().name
-    if error.code() is grpc.StatusCode.PERMISSION_DENIED:
-        return LoginDenied(text)
-    if error.code() in REFUSALS:
-        return ManagementRefuses(f"management at {address.url} refuses: {text}")
-    return ManagementUnreachable(f"management at {address.url} does not answer: {text}")
-
-
-def new_ssh_key() -> bytes:
-    """A line of authorized_keys; nobody holds its private half, since this agent has no SSH server."""
-    return b"ssh-ed25519 " + base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0 " + os.urandom(32))
+    @contextmanager
+    def _refusals(self, *, setup_key: bool = False) -> Iterator[None]:
+        """Calls that fail raise what their failure means."""
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            raise translated(error, self.address.url, setup_key=setup_key) from None

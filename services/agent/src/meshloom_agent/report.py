@@ -1,5 +1,6 @@
 """What the daemon tells people of itself, gathered where it happens."""
 
+import logging
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -8,6 +9,8 @@ import attrs
 from meshloom.model.keys import PublicKey
 from meshloom.tunnel import IPInterface, PeerStats
 from meshloom_agent.mesh import PathStatus, RemotePeer
+
+_log = logging.getLogger(__name__)
 
 IDLE, CONNECTING, CONNECTED, NEEDS_LOGIN = "Idle", "Connecting", "Connected", "NeedsLogin"
 
@@ -71,6 +74,8 @@ class Report:
         relays: The relays and TURN servers in use, or that should be.
         stuns: The STUN servers that management told, by host and port.
         counters: Go on when everything else begins anew.
+        not_known: Why management does not know this machine, in its words; empty while it does, or is away.
+        refused: What management said and this agent does not do, by the part of it that was refused.
     """
 
     state: str = IDLE
@@ -87,6 +92,39 @@ class Report:
     relays: tuple[RelayReport, ...] = ()
     stuns: tuple[tuple[str, int], ...] = ()
     counters: Counters = attrs.field(factory=Counters)
+    not_known: str = ""
+    refused: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
+
+    def refuse(self, part: str, texts: tuple[str, ...]) -> None:
+        """Notes what is refused of one part of what management says; it takes the place of what was noted before."""
+        if self.refused.get(part, ()) != texts:
+            for text in texts:
+                _log.error("%s: %s", part, text)
+        self.refused[part] = texts
+
+    def progress(self) -> None:
+        """Brings the state up to date with the servers."""
+        missing = [
+            f"{name} at {server.url}"
+            for name, server in (("signal", self.signal), ("management", self.management))
+            if not server.connected
+        ]
+        self.waiting_for = " and ".join(missing)
+        self.state = NEEDS_LOGIN if self.not_known else CONNECTING if missing else CONNECTED
+        if not missing:
+            self.failure = ""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should know, in words."""
+        return [text for texts in self.refused.values() for text in texts]
+
+    @property
+    def trouble(self) -> str:
+        """Why it is not connected as it should be; empty where nothing failed."""
+        if self.not_known:
+            return f"management does not know this machine: {self.not_known}; it is still asked, and the mesh stays"
+        return self.failure
 
     def renewed(self, state: str = IDLE, failure: str = "") -> "Report":
         """One that knows nothing yet."""

@@ -73,6 +73,8 @@ CASES = [
     (checks.connection, changed(state="NeedsLogin"), Level.ERROR, "does not know", "--setup-key"),
     (checks.connection, changed(state="Connecting", waiting="waiting for signal"), Level.ERROR, "for signal", "below"),
     (checks.connection, changed(daemon_trouble="away"), Level.UNKNOWN, "no daemon", ""),
+    (checks.management, changed(warnings=("the overlay 0.0.0.0/1 is refused",)), Level.WARNING, "0.0.0.0/1", "ask"),
+    (checks.management, changed(daemon_trouble="away"), Level.UNKNOWN, "no daemon", ""),
     (checks.tunnel, changed(tunnels=NO_BACKEND, has_tun=False), Level.ERROR, "/dev/net/tun", "modprobe tun"),
     (checks.tunnel, changed(tunnels=()), Level.ERROR, "no backend", "wireguard-go"),
     (checks.tunnel, changed(tunnels=NO_BACKEND, is_root=False), Level.UNKNOWN, "without root", ""),

@@ -91,42 +91,42 @@ def test_rounds_say_how_long_over_which_path_and_why_it_is_no_better():
 
 
 @pytest.fixture
+def answering(monkeypatch):
+    """Says which address of this host is asked in place of a peer's, since there is no device."""
+
+    def at(address):
+        monkeypatch.setattr("meshloom_agent.diagnostics.service.open_echo", lambda _: open_echo(ip_address(address)))
+
+    at("127.0.0.77")
+    return at
+
+
+@pytest.fixture
 async def neighbour(joined, management, agents, daemon, until):
-    """Another agent, whose address in the mesh is one of this host's loopback."""
-
-    def start(address):
-        other = agents(1, enrol=False)
-        management.peers[other.key.text] = address
-        return other
-
-    async def connect(address="127.0.0.77"):
-        other = start(address)
-        await until(lambda: other.connected and daemon._engine._mesh.connected)
-        return other
-
-    return connect
+    """Another agent, connected."""
+    other = agents(1, enrol=False)
+    management.peers[other.key.text] = "100.64.0.77"
+    await until(lambda: other.connected and daemon._engine._mesh.connected)
 
 
 @pytest.mark.anyio
-async def test_the_command_pings_and_says_which_path(neighbour, meshloom):
-    await neighbour()
+async def test_the_command_pings_and_says_which_path(neighbour, answering, meshloom):
     done = await meshloom("ping", "peer7", "-c", "2", "-i", "0.05")
     assert done.code == 0, done.err
     head, one, two, count, times = done.out.splitlines()
-    assert head == "peer7.mesh.test (127.0.0.77)"
+    assert head == "peer7.mesh.test (100.64.0.77)"
     assert one.startswith("1: ")
     assert two.endswith(" ms, direct, 192.0.2.2:51820")
     assert count == "2 sent, 2 answered, 0% lost"
     assert times.startswith("rtt min/avg/max/mdev = ")
-    until_direct = await meshloom("ping", "127.0.0.77", "--until-direct", "-i", "0.05")
+    until_direct = await meshloom("ping", "100.64.0.77", "--until-direct", "-i", "0.05")
     assert (until_direct.code, "1 sent, 1 answered" in until_direct.out) == (0, True)
     unknown = await meshloom("ping", "nobody")
     assert (unknown.code, "no peer is called 'nobody'" in unknown.err) == (1, True)
 
 
 @pytest.mark.anyio
-async def test_answers_over_a_relay_are_not_direct(neighbour, meshloom, daemon, monkeypatch):
-    await neighbour()
+async def test_answers_over_a_relay_are_not_direct(neighbour, answering, meshloom, daemon, monkeypatch):
     direct = daemon.peers
 
     async def peers():
@@ -142,7 +142,7 @@ async def test_answers_over_a_relay_are_not_direct(neighbour, meshloom, daemon, 
 
 
 @pytest.mark.anyio
-async def test_no_answer_is_a_failure(neighbour, meshloom):
-    await neighbour("255.255.255.77")  # nothing can be sent there
+async def test_no_answer_is_a_failure(neighbour, answering, meshloom):
+    answering("255.255.255.77")  # nothing can be sent there
     done = await meshloom("ping", "peer7", "-c", "2", "-i", "0.05", "--timeout", "0.1")
     assert (done.code, "2 sent, 0 answered, 100% lost" in done.out) == (1, True), done

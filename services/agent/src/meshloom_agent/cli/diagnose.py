@@ -154,6 +154,7 @@ async def facts_of(daemon_addr: str, there: "Known", *, ask_gateway: bool) -> "F
     import attrs
 
     from meshloom_agent.diagnostics.facts import gather
+    from meshloom_agent.events import waiting, warnings
 
     trouble = unreachable(daemon_addr)
     facts = await gather(there, trouble, ask_gateway=ask_gateway)
@@ -170,8 +171,7 @@ async def facts_of(daemon_addr: str, there: "Known", *, ask_gateway: bool) -> "F
             answer = await stub.Status(pb.StatusRequest(getFullPeerStatus=True), timeout=10)
         except grpc.RpcError as error:
             return attrs.evolve(facts, daemon_trouble=f"the daemon does not answer: {error.code().name}")
-    events = answer.fullStatus.events
-    return attrs.evolve(facts, state=answer.status, waiting=events[-1].userMessage if events else "")
+    return attrs.evolve(facts, state=answer.status, waiting=waiting(answer), warnings=warnings(answer))
 
 
 @click.group()

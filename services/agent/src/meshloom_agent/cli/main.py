@@ -32,6 +32,11 @@ def join_options(command: Any) -> Any:
                 "--wireguard-port", type=click.IntRange(0, 65535), help="Its UDP port; 0 picks one. [default: 51820]"
             ),
             option("--mtu", type=click.IntRange(576, 8192), help="Its MTU. [default: the server's, else 1280]"),
+            click.option(
+                "--accept-server-key",
+                is_flag=True,
+                help="Accept the key that the server shows now, where it has another than before.",
+            ),
             option("--preshared-key", help="Symmetric key that all machines share besides; empty for none."),
             option("--disable-ipv6/--enable-ipv6", default=None, help="No IPv6 inside the mesh."),
             option("--extra-iface-blacklist", multiple=True, help="Beginning of names of interfaces not to offer."),
@@ -84,9 +89,11 @@ def _log_in(stub: Any, given: dict[str, Any]) -> None:
         disable_ipv6=given["disable_ipv6"],
         extraIFaceBlacklist=given["extra_iface_blacklist"],
         optionalPreSharedKey=given["preshared_key"],
+        accept_server_key=given["accept_server_key"],
         **login_fields(given),
     )
-    stub.Login(request, timeout=60)
+    for warning in stub.Login(request, timeout=60).warnings:
+        say(f"warning: {warning}", error=True)
 
 
 @main.command()
@@ -97,7 +104,7 @@ def up(daemon_addr: str, **given: Any) -> None:
 
     with daemon(daemon_addr) as stub:
         status = stub.Status(pb.StatusRequest(), timeout=10).status
-        if status == "Connected" and all(value in (None, ()) for value in given.values()):
+        if status == "Connected" and all(value in (None, (), False) for value in given.values()):
             say("Already connected")
             return
         _log_in(stub, given)
@@ -115,12 +122,12 @@ def up(daemon_addr: str, **given: Any) -> None:
 def _show_progress(stub: Any, call: Any) -> None:
     """Until the call is done: what is waited for, each time that it changes, on standard error."""
     from meshloom.rpc import daemon_pb2 as pb
+    from meshloom_agent.events import waiting
 
     done, shown, pause = threading.Event(), "", 1.0  # what is done within a second needs no words
     call.add_done_callback(lambda _: done.set())
     while not done.wait(pause):
-        full = stub.Status(pb.StatusRequest(getFullPeerStatus=True), timeout=10).fullStatus
-        text = full.events[-1].userMessage if full.events else ""
+        text = waiting(stub.Status(pb.StatusRequest(getFullPeerStatus=True), timeout=10))
         if text and text != shown:
             say(text, error=True)
             shown = text
@@ -148,13 +155,14 @@ def down(daemon_addr: str) -> None:
 
 
 @main.command()
+@click.option("--local", is_flag=True, help="Forget the account on this machine alone, without asking the server.")
 @address_option
-def logout(daemon_addr: str) -> None:
-    """Leave the account: the server forgets this machine."""
+def logout(daemon_addr: str, *, local: bool) -> None:
+    """Leave the account: the server forgets this machine, and then this machine the account."""
     from meshloom.rpc import daemon_pb2 as pb
 
     with daemon(daemon_addr) as stub:
-        stub.Logout(pb.LogoutRequest(), timeout=30)
+        stub.Logout(pb.LogoutRequest(local=local), timeout=30)
     say("Logged out")
 
 

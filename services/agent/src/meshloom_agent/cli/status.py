@@ -80,7 +80,9 @@ def status(
     elif as_yaml:
         say(*render.as_yaml(content).split("\n"))
     elif answer.status in LOGIN_HINTS:
-        say(LOGIN_HINTS[answer.status])
+        say(*(each["userMessage"] for each in content["events"]), LOGIN_HINTS[answer.status])
+        if content["netbirdIp"]:  # the mesh goes on without the server
+            say("", *render.as_text(content, detail=detail or chosen.chooses).split("\n"))
         sys.exit(LOGIN_NEEDED)
     else:
         say(*render.as_text(content, detail=detail or chosen.chooses).split("\n"))

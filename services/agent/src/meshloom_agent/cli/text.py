@@ -42,7 +42,8 @@ def as_text(status: dict[str, Any], *, detail: bool) -> str:
         ("Session expires", _until(status.get("sessionExpiresAt", ""))),
         ("Peers count", f"{status['peers']['connected']}/{status['peers']['total']} Connected"),
     ]
-    return "\n".join(lines + [f"{name}: {value}" for name, value in values if value])
+    warnings = [f"Warning: {each['userMessage']}" for each in status["events"] if each["severity"] == "WARNING"]
+    return "\n".join(lines + [f"{name}: {value}" for name, value in values if value] + warnings)
 
 
 def _peer_lines(each: dict[str, Any]) -> list[str]:

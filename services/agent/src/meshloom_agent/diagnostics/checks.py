@@ -81,9 +81,19 @@ def connection(facts: Facts) -> Finding:
     if facts.state == "Idle":
         return Finding("connection", Level.WARNING, "the daemon is not to be connected", "meshloom up")
     if facts.state in ("NeedsLogin", "LoginFailed", "SessionExpired"):
-        text = f"the server does not know this machine{f': {facts.waiting}' if facts.waiting else ''}"
+        text = facts.waiting or "the server does not know this machine"
         return Finding("connection", Level.ERROR, text, "meshloom up --setup-key KEY")
     return Finding("connection", Level.ERROR, f"not connected: {facts.waiting or facts.state}", "see the checks below")
+
+
+def management(facts: Facts) -> Finding:
+    """Whether the daemon does all that management says."""
+    if facts.daemon_trouble:
+        return Finding("management", Level.UNKNOWN, "no daemon to ask")
+    if facts.warnings:
+        fix = "ask whoever runs the server; what is refused is not done, the rest is"
+        return Finding("management", Level.WARNING, "; ".join(facts.warnings), fix)
+    return Finding("management", Level.OK, "nothing that it says is refused")
 
 
 def tunnel(facts: Facts) -> Finding:
@@ -255,6 +265,7 @@ def other_vpn(facts: Facts) -> Finding:
 CHECKS: tuple[Check, ...] = (
     daemon,
     connection,
+    management,
     tunnel,
     state_folder,
     clock,

@@ -46,6 +46,7 @@ class Facts:
         daemon_trouble: Why the daemon does not answer; empty where it does.
         state: The daemon's, such as ``Connected``.
         waiting: What it waits for, or why it failed.
+        warnings: What management said and the daemon does not do.
         names: Of the servers: the error of looking each up, empty where it has an address.
     """
 
@@ -54,6 +55,7 @@ class Facts:
     daemon_trouble: str = ""
     state: str = ""
     waiting: str = ""
+    warnings: tuple[str, ...] = ()
     is_root: bool = False
     has_tun: bool = True
     has_module: bool = True

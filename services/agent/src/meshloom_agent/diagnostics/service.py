@@ -19,6 +19,7 @@ from meshloom_agent.diagnostics.facts import gather
 from meshloom_agent.diagnostics.known import from_daemon
 from meshloom_agent.diagnostics.logs import LogRing
 from meshloom_agent.diagnostics.ping import found_peer, reply
+from meshloom_agent.events import waiting, warnings
 
 Context = grpc.aio.ServicerContext[Any, Any]
 MOST_ROUNDS = 100_000
@@ -83,8 +84,7 @@ class DiagnosticsService(DiagnosticsServicer):
         daemon = self._daemon
         status = await self._status(daemon_pb.StatusRequest(getFullPeerStatus=True, shouldRunProbes=True))
         facts = await gather(from_daemon(self._servers()).at(""), ask_gateway=ask_gateway)
-        events = status.fullStatus.events
-        facts = attrs.evolve(facts, state=status.status, waiting=events[-1].userMessage if events else "")
+        facts = attrs.evolve(facts, state=status.status, waiting=waiting(status), warnings=warnings(status))
         told = Told(status, daemon.settings, daemon.files.last_map(), self._ring.text)
         files = contents(facts, told)
         if anonymize:

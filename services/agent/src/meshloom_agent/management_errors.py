@@ -1,0 +1,92 @@
+"""Answers of management that are not what was asked for, told apart by who gave them and what they mean.
+
+A status of gRPC alone proves nothing: a proxy, a firewall or a portal makes one too, and gRPC makes one from whatever
+HTTP status it finds. Only management's own words, in answer to a message that it opened, say that it does not know this
+machine.
+"""
+
+import grpc
+
+from meshloom.errors import MeshError
+from meshloom.text import printable
+
+LONGEST_TEXT = 300
+NOT_KNOWN = (
+    "no peer auth method provided",
+    "peer is not registered",
+    "peer is not part of this account",
+    "peer is already registered by a different user",
+    "peer login has expired",
+    "peer not found",
+    "user is blocked",
+    "user is pending approval",
+)
+"""Beginnings of the texts by which Meshloom's and NetBird's management refuse the login of a peer, in lower case."""
+GONE = ("peer not found", "peer is not registered")
+"""Beginnings of the texts that say that there is no such peer: after a logout this is as good as done."""
+MADE_BY_GRPC = "Received http2 header with status"
+"""Begins the text of a status that gRPC made from an HTTP status."""
+REFUSALS = frozenset(
+    (
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    )
+)
+"""Answers that say no; whether management said it is told by the text."""
+
+
+class LoginDenied(MeshError):
+    """Management does not know this machine, and refuses what it offered to be known by."""
+
+
+class ManagementUnreachable(MeshError):
+    """Management does not answer, or not as management does."""
+
+
+class ManagementRefuses(ManagementUnreachable):
+    """Management answers, but does not do it now; the same call may succeed later."""
+
+
+class ServerKeyChanged(ManagementRefuses):
+    """Another key than before is shown at management's address, and nothing proves that it is management's."""
+
+
+class RequestNotFresh(ManagementUnreachable):
+    """Management asks for a request that is made after a newer challenge."""
+
+
+def translated(error: grpc.RpcError, url: str, *, opened: bool = True, setup_key: bool = False) -> MeshError:
+    """Returns what a failed call means.
+
+    Args:
+        error: The call's failure.
+        url: The address of management, for the message.
+        opened: Whether the call carried a sealed message, which only management can have opened.
+        setup_key: Whether the call offered a setup key.
+    """
+    code, text = said(error)
+    if not opened or text.startswith(MADE_BY_GRPC) or code not in {*REFUSALS, grpc.StatusCode.ABORTED}:
+        return ManagementUnreachable(f"management at {url} does not answer: {text}")
+    if code is grpc.StatusCode.ABORTED:
+        return RequestNotFresh(f"management at {url} refuses: {text}")
+    not_known = code is grpc.StatusCode.PERMISSION_DENIED and text.lower().startswith(NOT_KNOWN)
+    if not_known or setup_key:  # the same setup key would be refused again
+        return LoginDenied(text)
+    return ManagementRefuses(f"management at {url} refuses: {text}")
+
+
+def says_gone(error: grpc.RpcError) -> bool:
+    """Tells whether management itself answers that there is no such peer."""
+    code, text = said(error)
+    return code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED) and text.lower().startswith(GONE)
+
+
+def said(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
+    """Returns the status and the text of a failed call, fit to be shown."""
+    code: grpc.StatusCode = error.code()
+    return code, printable(error.details() or code.name, LONGEST_TEXT)
