@@ -174,3 +174,39 @@ def test_a_peer_that_floods_the_relay_is_held_to_its_rate_and_the_others_are_ser
     metrics = server.host.run("curl", "--silent", "http://127.0.0.1:9090/metrics")
     dropped = re.search(r'^meshloom_relay_dropped_total\{reason="rate limit"\} (\S+)', metrics, re.MULTILINE)
     assert float(dropped[1]) > 1000
+
+
+def test_a_relayed_path_outlives_the_tokens_that_it_was_opened_with(internet, agent):
+    server = ServerProgram(internet.host("server"), internet.folder / "server")
+    server.start("--relay-token-lifetime", "1m")
+    server.set_up()
+    key = server.setup_key()
+    one, two = (agent(name, server.url, key, NAT.SYMMETRIC) for name in ("one", "two"))
+    assert one.ping(two.address, timeout=15)
+    one.wait_for("two", is_relayed, 15, "is relayed")
+    pings = Pings(one.host, two.address, internet.folder / "pings")
+    seen = pings.during(70, connected(one, "two", is_relayed))
+    pings.stop()
+    print(f"{seen:.0%} of the pings are answered, the longest gap is {pings.longest_gap():.1f} s")
+    metrics = server.host.run("curl", "--silent", "http://127.0.0.1:9090/metrics")
+    assert re.findall(r'^meshloom_relay_ended_total{reason="(.*)"}', metrics, re.MULTILINE) == []
+    assert seen > 0.9
+
+
+def test_a_machine_that_is_removed_is_gone_from_the_relay_at_once(internet, agent):
+    server = ServerProgram(internet.host("server"), internet.folder / "server")
+    server.start()
+    server.set_up()
+    key = server.setup_key()
+    one, two = (agent(name, server.url, key, NAT.SYMMETRIC) for name in ("one", "two"))
+    assert one.ping(two.address, timeout=15)
+    one.wait_for("two", is_relayed, 15, "is relayed")
+    _, peers = server.api("GET", "/api/peers")
+    (gone,) = (peer["id"] for peer in peers if peer["name"] == "two")
+    assert server.api("DELETE", f"/api/peers/{gone}")[0] == 200
+
+    def metrics():
+        return server.host.run("curl", "--silent", "http://127.0.0.1:9090/metrics")
+
+    wait_until(lambda: 'meshloom_relay_ended_total{reason="removed"} 1.0' in metrics(), 5, "the relay sent it away")
+    wait_until(lambda: re.search(r'relay_peers\{transport="\w+"\} 1\.0', metrics()), 5, "one machine is left")
