@@ -1,4 +1,4 @@
-"""For all tests: how long Hypothesis searches where ``--hypothesis-profile=fuzz`` asks for it, as ``tools/fuzz`` does."""
+"""Hypothesis searches longer where ``--hypothesis-profile=fuzz`` asks for it, as ``tools/fuzz`` does."""
 
 from hypothesis import settings
 
