@@ -53,18 +53,22 @@ def test_every_variable_that_a_document_names_is_read_by_a_program(file):
     assert {name for name in named if not name.startswith(OF_TESTS)} <= VARIABLES
 
 
-def test_every_difference_from_netbird_has_a_test():
-    rows = [
-        line
-        for line in (ROOT / "docs/reference/differences.md").read_text().splitlines()
-        if line.startswith("| ") and not line.startswith(("| |", "| ---"))
-    ]
+@pytest.mark.parametrize("file", ["docs/reference/differences.md", "docs/explanation/security.md"])
+def test_every_difference_from_netbird_and_every_promise_has_a_test(file):
+    rows = rows_with_tests(ROOT / file)
     assert rows
     for row in rows:
         named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
         assert named, f"{row}\nnames no test"
-        for file, test in named:
-            assert re.search(rf"^(async )?def {test}\(", (ROOT / file).read_text(), re.MULTILINE), f"{file}::{test}"
+        for test_file, test in named:
+            found = re.search(rf"^ *(async )?def {test}\(", (ROOT / test_file).read_text(), re.MULTILINE)
+            assert found, f"{test_file}::{test}"
+
+
+def rows_with_tests(file):
+    """The rows of a document's tables whose last column is the test."""
+    tables = re.findall(r"(?:^\|.*\n)+", file.read_text(), re.MULTILINE)
+    return [row for table in tables for head, _, *rows in [table.splitlines()] if head.endswith("Test |") for row in rows]
 
 
 def test_the_targets_of_make_that_documents_name_exist():
