@@ -36,7 +36,7 @@ NUDGE_AFTER, NUDGE_TRIPS, NUDGE_GROWTH = 0.02, 6, 1.4
 hears something, and five of the round trips that it measured after the last look; it refuses to send a full WireGuard
 packet before it is done. Its first measurement may be long: hence the growing distance.
 """
-STRANGERS_BURST, STRANGERS_RATE = 64, 10.0
+STRANGERS_BURST, STRANGERS_RATE = 48, 5.0
 """Packets that are looked at of one who is not admitted, at once and each second after that; others are as lost. A
 handshake needs some ten, and the path's MTU some twenty; the costliest packet takes two milliseconds of a core."""
 STRANGERS_PACKET = 1500
