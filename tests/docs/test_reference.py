@@ -68,7 +68,8 @@ def test_every_difference_from_netbird_and_every_promise_has_a_test(file):
 def rows_with_tests(file):
     """The rows of a document's tables whose last column is the test."""
     tables = re.findall(r"(?:^\|.*\n)+", file.read_text(), re.MULTILINE)
-    return [row for table in tables for head, _, *rows in [table.splitlines()] if head.endswith("Test |") for row in rows]
+    split = [table.splitlines() for table in tables]
+    return [row for head, _, *rows in split if head.endswith("Test |") for row in rows]
 
 
 def test_the_targets_of_make_that_documents_name_exist():
