@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,3 +164,26 @@ def make_certificate(folder, address):
 def ask(host, certificate, url, token, body):
     out = host.run(sys.executable, "-c", ASK, url, token, str(certificate), input=json.dumps(body))
     return json.loads(out)
+
+
+def test_a_server_that_comes_up_without_its_data_takes_nobody_off(server, agent):
+    """As with a volume that was not mounted: nobody goes to the machines, and all is as before with the data."""
+    made = [agent(name, server.url, server.setup_key()) for name in ("one", "two")]
+    assert made[0].ping(made[1].address, timeout=15)
+    kept = server.data.rename(server.data.with_name("kept"))
+    server.program.kill()
+    server.program.wait()
+    server.start()
+    for each in made:
+        text = "shows another key than before"
+        wait_until(lambda each=each, text=text: text in each.run("status", check=False), 30, "it is said", every=0.2)
+    assert made[0].ping(made[1].address), "the mesh goes on"
+    server.program.kill()
+    server.program.wait()
+    shutil.rmtree(server.data)
+    kept.rename(server.data)
+    server.start()
+    for each in made:
+        wait_until(lambda each=each: each.status()["daemonStatus"] == "Connected", 40, "it is back", every=0.2)
+        assert "Warning:" not in each.run("status")
+    assert made[0].ping(made[1].address)

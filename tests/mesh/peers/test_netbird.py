@@ -65,3 +65,21 @@ def test_two_of_our_agents_connect_directly_through_an_unmodified_server(netbird
     one, two = (agent(name, netbird_server.url, key) for name in ("one", "two"))
     assert one.ping(two.address, timeout=30)
     one.wait_for("two", is_direct, 30, "is direct")
+
+
+def test_our_agent_that_an_unmodified_server_removed_says_so_and_joins_again(netbird_server, agent):
+    key = netbird_server.setup_key()
+    one, two = (agent(name, netbird_server.url, key) for name in ("one", "two"))
+    assert one.ping(two.address, timeout=30)
+    assert not [each for each in one.status()["events"] if each["severity"] == "WARNING"], "nothing of it is refused"
+    _, peers = netbird_server.api("GET", "/api/peers")
+    gone = next(peer["id"] for peer in peers if peer["name"] == "two")
+    assert netbird_server.api("DELETE", f"/api/peers/{gone}")[0] == 200
+    wait_until(lambda: two.status()["daemonStatus"] == "NeedsLogin", 30, "it says so", every=0.2)
+    assert "management does not know this machine" in two.run("status", check=False)
+    assert "ml0" in two.host.run("ip", "link"), "the mesh stays"
+    two.up(netbird_server.url, key)
+    assert one.ping(two.address, timeout=30)
+    two.run("logout")
+    assert "two" not in {peer["name"] for peer in netbird_server.api("GET", "/api/peers")[1]}
+    two.run("logout")  # it is not known any longer, and the server's words say so

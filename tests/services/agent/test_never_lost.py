@@ -204,7 +204,8 @@ async def test_a_setup_key_lets_a_machine_in_again_at_once(daemon, management, u
     management.tell(daemon.files.key().public.text, None)
     await until(lambda: daemon.report.state == "NeedsLogin")
     await daemon.login(daemon.settings, SETUP_KEY)
-    await until(lambda: daemon.report.state == CONNECTED)
+    await daemon.settled()
+    assert (daemon.report.state, daemon.failure) == (CONNECTED, "")
     assert management.serial < 3, "the new account begins to count where the old one was not"
 
 

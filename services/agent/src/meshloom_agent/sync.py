@@ -76,11 +76,13 @@ class ManagementLink:
             await self._wait_after(error)
 
     def ask_soon(self, *, reopen: bool) -> None:
-        """Does not wait any longer for the next try.
+        """Does not wait any longer for the next try: a login has just shown that management knows this machine.
 
         Args:
             reopen: Whether an open stream is closed and opened again, which brings a whole map.
         """
+        self._report.not_known = ""
+        self._report.progress()
         self._asked.set()
         if reopen:
             self._reading.cancel()
