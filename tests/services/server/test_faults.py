@@ -14,6 +14,7 @@ import pytest
 
 from meshloom.model.keys import PrivateKey
 from meshloom.protocol.seal import Box
+from meshloom.protocol.signal_proof import CHALLENGE, PROVES, prove
 from meshloom.rpc import management_pb2 as pb
 from meshloom.rpc import signalexchange_pb2 as signal_pb
 from meshloom.rpc.management_pb2_grpc import ManagementServiceStub
@@ -44,8 +45,10 @@ async def test_a_stop_is_told_on_every_stream_and_ends_in_seconds(program, machi
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
         anyio.create_task_group() as tasks,
     ):
-        stream = SignalExchangeStub(channel).ConnectStream(metadata=(("x-wiretrustee-peer-id", one.key.public.text),))
-        await stream.initial_metadata()
+        about = (("x-wiretrustee-peer-id", one.key.public.text), (PROVES, "1"))
+        stream = SignalExchangeStub(channel).ConnectStream(metadata=about)
+        challenge = dict(await stream.initial_metadata())[CHALLENGE]
+        await stream.write(prove(challenge, one.key, os.urandom))
         follows = anyio.Event()
         tasks.start_soon(follow, follows)
         with anyio.fail_after(10):
@@ -148,7 +151,9 @@ async def test_messages_that_are_none_of_the_servers_are_refused_in_words(progra
         assert (await status_of(raw(bytes(2 << 20))))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
         signals = SignalExchangeStub(channel)
         absent = signal_pb.EncryptedMessage(key=mine, remoteKey=OTHER.public.text, body=b"x")
-        assert (await status_of(signals.Send(absent)))[0] is grpc.StatusCode.PERMISSION_DENIED
+        assert not (await signals.Send(absent)).body, "dropped without a word"
+        stranger = signal_pb.EncryptedMessage(key=OTHER.public.text, remoteKey=mine, body=b"x")
+        assert (await status_of(signals.Send(stranger)))[0] is grpc.StatusCode.PERMISSION_DENIED
     assert "Traceback" not in server.said
     assert "ERROR" not in server.said
 

@@ -6,9 +6,12 @@ import anyio
 import grpc
 import pytest
 
-from meshloom.model.keys import PrivateKey
+from meshloom.model.keys import PrivateKey, PublicKey
+from meshloom.protocol.seal import Box
 from meshloom.protocol.signal_proof import CHALLENGE, PROVES, prove
+from meshloom.rpc import management_pb2
 from meshloom.rpc import signalexchange_pb2 as pb
+from meshloom.rpc.management_pb2_grpc import ManagementServiceStub
 from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeStub
 
 pytestmark = [pytest.mark.anyio, pytest.mark.mesh, pytest.mark.timeout(120)]
@@ -57,42 +60,63 @@ async def line():
         await each.channel.close()
 
 
+async def unmodified(server):
+    """The key of a peer whose client proves nothing, as NetBird's."""
+    key, text = PrivateKey.of(os.urandom(32)), server.setup_key()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = ManagementServiceStub(channel)
+        box = Box(key, PublicKey.parse((await stub.GetServerKey(management_pb2.Empty())).key), os.urandom)
+        login = management_pb2.LoginRequest(setupKey=text, meta=management_pb2.PeerSystemMeta(hostname="theirs"))
+        sealed = box.seal(login.SerializeToString())
+        await stub.Login(management_pb2.EncryptedMessage(wgPubKey=key.public.text, body=sealed))
+    return key
+
+
 async def heard(call):
     with anyio.fail_after(10):
         return (await call.read()).body
 
 
-async def test_a_stranger_who_is_no_peer_neither_connects_nor_sends(program, machine, line):
+async def test_a_stranger_who_is_no_peer_neither_connects_nor_sends(program, line):
     server = program().start().set_up()
-    peer = machine(server.url)
-    await peer.login(server.setup_key())
-    own, _ = await line(server).stream(peer.key)
+    peer = await unmodified(server)
+    own, _ = await line(server).stream(peer)
     stranger, key = line(server), PrivateKey.of(os.urandom(32))
     assert await stranger.refused(key) is grpc.StatusCode.PERMISSION_DENIED
     assert await stranger.refused(key, (PROVES, "1")) is grpc.StatusCode.PERMISSION_DENIED
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stranger.send(key, peer.key, b"rubbish")
+        await stranger.send(key, peer, b"rubbish")
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    await line(server).send(peer.key, peer.key, b"nothing before")
+    await line(server).send(peer, peer, b"nothing before")
     assert await heard(own) == b"nothing before"
     metrics = server.get(f"http://127.0.0.1:{server.metrics}/metrics")[1].decode()
     assert 'meshloom_signal_refused_total{reason="unknown key"} 3.0' in metrics
 
 
-@pytest.mark.parametrize("proves", [False, True])
-async def test_a_stranger_who_knows_the_key_of_a_peer_does_not_get_its_stream(program, machine, line, proves):
+async def test_a_stranger_who_knows_the_key_of_an_unmodified_client_does_not_get_its_stream(program, line):
+    server = program().start().set_up()
+    peer = await unmodified(server)
+    agent, stranger = line(server), line(server)
+    own, _ = await agent.stream(peer)
+    for number in range(3):
+        assert await stranger.refused(peer) is grpc.StatusCode.UNAVAILABLE
+        await agent.send(peer, peer, bytes([number]))
+        assert await heard(own) == bytes([number])
+
+
+async def test_a_stranger_who_knows_the_key_of_an_agent_gets_its_stream_neither_before_nor_after_it(
+    program, machine, line
+):
     server = program().start().set_up()
     peer = machine(server.url)
     await peer.login(server.setup_key())
     agent, stranger = line(server), line(server)
-    own = await agent.proven(peer.key) if proves else (await agent.stream(peer.key))[0]
-    if proves:
-        await agent.send(peer.key, peer.key, b"the proof has come")
-        assert await heard(own) == b"the proof has come"
+    assert await stranger.refused(peer.key) is grpc.StatusCode.UNAVAILABLE
+    own = await agent.proven(peer.key)
     for number in range(3):
-        assert await stranger.refused(peer.key) is grpc.StatusCode.UNAVAILABLE
         await agent.send(peer.key, peer.key, bytes([number]))
         assert await heard(own) == bytes([number])
+        assert await stranger.refused(peer.key) is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_the_streams_of_a_removed_peer_end_at_once(program, machine, line):
