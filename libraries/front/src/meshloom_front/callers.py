@@ -24,8 +24,8 @@ LONGEST_REST: Final = 5.0
 HANDSHAKES_BURST: Final = 1.0
 """Seconds of CPU that the TLS handshakes of one network may take at once, of callers that are not known."""
 ALL_LONGEST_REST: Final = 4.0
-"""Seconds for which nothing is read from a connection at most since all together have cost too much. Agents wait 10 s for
-an answer to their login, so a newcomer in a crowd of strangers still comes through."""
+"""Seconds for which nothing is read from a connection at most since all together have cost too much. Agents wait 10 s
+for an answer to their login, so a newcomer in a crowd of strangers still comes through."""
 ALL_SHARE: Final = 0.5
 """Part of one core that all callers together may take that are not known."""
 ALL_BURST: Final = 1.0
