@@ -350,11 +350,7 @@ async def agents(tmp_path, management, settings, tunnels):
 BIN = Path(sys.executable).parent / "meshloom"
 
 
-@attrs.frozen
-class Result:
-    code: int
-    out: str
-    err: str
+Result = attrs.make_class("Result", ["code", "out", "err"], frozen=True)
 
 
 async def run_command(*arguments, **environment):
@@ -385,8 +381,6 @@ async def daemon(tmp_path, tunnels, socket):
 
 @pytest.fixture
 def meshloom(daemon, socket):
-    """Runs the command against the daemon."""
-
     async def call(*arguments, **environment):
         return await run_command(*arguments, "--daemon-addr", f"unix://{socket}", **environment)
 
@@ -401,6 +395,5 @@ async def joined(meshloom, management):
 
 @pytest.fixture
 async def connected(joined, agents, daemon, until):
-    """With a path to another agent."""
     other = agents(1)
     await until(lambda: other.connected and daemon._engine._mesh.connected)
