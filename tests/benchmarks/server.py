@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 BIN = Path(sys.executable).parent
+TRUST_ALL = ssl.create_default_context()
+TRUST_ALL.check_hostname, TRUST_ALL.verify_mode = False, ssl.CERT_NONE
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -40,11 +43,12 @@ class Process:
 class Server(Process):
     """``meshloom-server`` with SQLite, as it comes, and an account with a key."""
 
-    def __init__(self, folder, port):
-        self.port, self.url = port, f"http://127.0.0.1:{port}"
+    def __init__(self, folder, port, certificate=()):
+        self.port, self.url = port, f"http{'s' if certificate else ''}://127.0.0.1:{port}"
         where = ("--listen", f"127.0.0.1:{port}", "--public-url", self.url, "--data-dir", folder, "--metrics", "")
         stun = ("--stun-port", str(free_port(socket.SOCK_DGRAM)), "--log-level", "warning")
-        self.process = subprocess.Popen([BIN / "meshloom-server", *where, *stun])
+        tls = ("--tls-certificate", certificate[0], "--tls-key", certificate[1]) if certificate else ()
+        self.process = subprocess.Popen([BIN / "meshloom-server", *where, *stun, *tls])
         super().__init__(self.process.pid)
         self.token = ""
         for _ in range(400):
@@ -86,7 +90,7 @@ class Server(Process):
         headers |= {"Content-Type": "application/json"}
         headers |= {"Authorization": f"Token {self.token}"} if self.token else {}
         request = urllib.request.Request(self.url + path, data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=60, context=TRUST_ALL) as answer:
             return json.loads(answer.read() or "null")
 
     def stop(self):
@@ -96,10 +100,10 @@ class Server(Process):
 
 
 @contextmanager
-def running_server():
-    """A server of one's own, with an empty account."""
+def running_server(certificate=()):
+    """A server of one's own, with an empty account; with TLS where a certificate and its key are given."""
     with TemporaryDirectory() as folder:
-        server = Server(Path(folder) / "data", free_port())
+        server = Server(Path(folder) / "data", free_port(), certificate)
         try:
             yield server
         finally:

@@ -46,15 +46,15 @@ def test_what_is_given_back_is_there_again():
     assert pace.spend(0.05) == 0
 
 
-def test_each_network_has_an_allowance_and_few_are_remembered():
-    clock = Clock()
-    paces = Paces(0.05, 1.0, clock, most=10)
-    while not paces.take("a", 0.1):
-        pass
-    assert paces.take("b", 0.1) == 0
-    assert paces.take("a", 0.1) > 0
-    paces.give_back("a", 1.0)
-    assert paces.take("a", 0.1) == 0
+def test_each_has_an_allowance_and_few_are_remembered():
+    paces = Paces(0.05, 1.0, Clock(), most=10)
+    assert paces.of("a").spend(1.1) > 0
+    assert paces.of("b").rest() == 0
+    assert paces.of("a").rest() > 0
+    for number in range(9):
+        paces.of(number).spend(1.1)
+        paces.of("a")
+    assert (len(paces), paces.of("a").rest() > 0) == (10, True), "what is used stays"
     for number in range(100):
-        paces.take(number, 0.1)
+        paces.of(number)
     assert len(paces) == 10

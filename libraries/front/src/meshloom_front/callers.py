@@ -9,27 +9,28 @@ from collections.abc import Callable
 from typing import Final
 
 from meshloom_front.budget import Budget
-from meshloom_front.costs import HANDSHAKE
 from meshloom_front.crowd import Crowd, network_of
 from meshloom_front.pace import Pace, Paces
 
 PROOF_WITHIN: Final = 60.0
 """Seconds in which a caller must have shown who it is, or a service must have accepted a stream."""
-SHARE: Final = 0.05
+SHARE: Final = 0.04
 """Part of one core that a connection may take whose caller is not known."""
 BURST: Final = 0.1
 """Seconds of CPU that it may take at once."""
-LONGEST_REST: Final = 5.0
+LONGEST_REST: Final = 10.0
 """Seconds for which nothing is read from it at most; no work that it can cause at once is worth more."""
-HANDSHAKES_BURST: Final = 1.0
-"""Seconds of CPU that the TLS handshakes of one network may take at once, of callers that are not known."""
-ALL_LONGEST_REST: Final = 4.0
-"""Seconds for which nothing is read from a connection at most since all together have cost too much. Agents wait 10 s
-for an answer to their login, so a newcomer in a crowd of strangers still comes through."""
+NETWORK_SHARE: Final = 0.04
+"""Part of one core that all such connections of one network may take together, one after the other too."""
+NETWORK_BURST: Final = 10.0
+"""Seconds of CPU that they may take at once: ten thousand machines that come back from behind one proxy."""
 ALL_SHARE: Final = 0.5
 """Part of one core that all callers together may take that are not known."""
-ALL_BURST: Final = 1.0
+ALL_BURST: Final = 2.0
 """Seconds of CPU that they may take at once."""
+LONGEST_REST_OF_MANY: Final = 4.0
+"""Seconds for which nothing is read from a connection at most since others have cost too much: agents wait 10 s for an
+answer to their login, so that a newcomer in a crowd of strangers still comes through."""
 
 
 class Caller:
@@ -41,11 +42,23 @@ class Caller:
         since: When it began, or when the last accepted stream ended.
     """
 
-    __slots__ = ("_callers", "_network", "_pace", "_spent", "accepted", "end", "held", "proven", "since")
+    __slots__ = (
+        "_callers",
+        "_network",
+        "_network_pace",
+        "_pace",
+        "_spent",
+        "accepted",
+        "end",
+        "held",
+        "proven",
+        "since",
+    )
 
     def __init__(self, callers: "Callers", address: str, measure: Callable[[], int], end: Callable[[], None]) -> None:
         self._callers, self.end = callers, end
         self._network = network_of(address)
+        self._network_pace = callers.networks.of(self._network)
         self._pace = Pace(SHARE, BURST, callers.clock, LONGEST_REST)
         self._spent = 0.0
         self.proven = False
@@ -68,7 +81,7 @@ class Caller:
         self._callers.new.discard(self)
         self._callers.accepted.discard(self)
         self._callers.pace.give_back(self._spent)
-        self._callers.handshakes.give_back(self._network, HANDSHAKE)
+        self._network_pace.give_back(self._spent)
         self.held.prove()
 
     def accept(self) -> None:
@@ -93,8 +106,12 @@ class Caller:
         rest = self._pace.spend(seconds)
         if not self.accepted:
             self._spent += seconds
-            rest = max(rest, self._callers.pace.spend(seconds))
+            rest = max(rest, self._network_pace.spend(seconds), self._callers.pace.spend(seconds))
         return rest
+
+    def begun(self, seconds: float) -> None:
+        """Takes note of CPU time that :meth:`Callers.begin` has taken for it, and that is given back with a proof."""
+        self._spent += seconds
 
     def left(self) -> float:
         """Returns the seconds that it still has to show who it is; infinite where it need not."""
@@ -109,6 +126,7 @@ class Caller:
         callers.new.discard(self)
         callers.accepted.discard(self)
         self.held.close()
+        self.hand_over(int, _nothing)  # else this and the connection keep each other until they are found
 
 
 class Callers:
@@ -123,14 +141,14 @@ class Callers:
         new: Those whose callers have shown nothing yet.
         accepted: Those whose callers are not known, with a stream that a service has accepted.
         pace: CPU time for all of those that are new.
-        handshakes: CPU time for the TLS handshakes of each network.
+        networks: CPU time for those of each network.
     """
 
     def __init__(self, budget: Budget | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.budget = budget or Budget()
         self.clock = clock
-        self.pace = Pace(ALL_SHARE, ALL_BURST, clock, ALL_LONGEST_REST)
-        self.handshakes: Paces[str] = Paces(SHARE, HANDSHAKES_BURST, clock)
+        self.pace = Pace(ALL_SHARE, ALL_BURST, clock, LONGEST_REST_OF_MANY)
+        self.networks: Paces[str] = Paces(NETWORK_SHARE, NETWORK_BURST, clock, LONGEST_REST_OF_MANY)
         self.open: dict[Caller, None] = {}
         self.new: Crowd[Caller] = Crowd()
         self.accepted: Crowd[Caller] = Crowd()
@@ -148,9 +166,14 @@ class Callers:
         """
         return Caller(self, address, measure, end)
 
-    def begin_handshake(self, network: str) -> float:
-        """Returns 0 where a TLS handshake may begin now, else the seconds until one may."""
-        return self.handshakes.take(network, HANDSHAKE)
+    def begin(self, network: str, seconds: float) -> float:
+        """Takes that CPU time of what a network may take and returns 0; or returns the seconds until there is some."""
+        pace = self.networks.of(network)
+        if rest := pace.rest():
+            return rest
+        pace.spend(seconds)
+        self.pace.spend(seconds)
+        return 0.0
 
     def make_room(self, address: str, taken: int, room: int) -> bool:
         """Ends a connection where a newcomer needs its place; False where the newcomer has to go.
@@ -166,6 +189,11 @@ class Callers:
         leaving = leaving or self.accepted.of_too_many(network, room)
         if leaving is None:
             return False
+        end = leaving.end
         leaving.gone()
-        leaving.end()
+        end()
         return True
+
+
+def _nothing() -> None:
+    """Ends what has ended."""

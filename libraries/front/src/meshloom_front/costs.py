@@ -4,14 +4,15 @@ import time
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final, Protocol
 
-EVENT: Final = 40e-6
+EVENT: Final = 100e-6
 """Seconds of CPU, about, that the event loop and the kernel take for bytes that come, beside what is measured."""
 BYTE: Final = 1e-9
 """Seconds of CPU for each byte of them."""
-
-ACCEPTING: Final = 100e-6
+STEP: Final = 20e-6
+"""Seconds of CPU, about, that the event loop takes for each step of a task, beside what is measured."""
+ACCEPTING: Final = 500e-6
 """Seconds of CPU, about, that a new connection costs."""
-HANDSHAKE: Final = 1.5e-3
+HANDSHAKE: Final = 3e-3
 """Seconds of CPU, about, that a handshake of TLS costs."""
 
 
@@ -49,7 +50,7 @@ class Steps:
                 return
             finally:
                 if start:
-                    payer.spend(time.thread_time() - start)
+                    payer.spend(time.thread_time() - start + STEP)
             thrown = None
             try:
                 yield waits_for

@@ -16,7 +16,8 @@ from weakref import WeakSet
 import anyio
 from anyio.abc import TaskGroup
 
-from meshloom_front.callers import Callers
+from meshloom_front.callers import NETWORK_SHARE, Callers
+from meshloom_front.costs import HANDSHAKE
 from meshloom_front.crowd import Crowd, network_of
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class Handshakes:
         protocol: Makes the protocol of a connection that is agreed on.
         most: Handshakes at once; the oldest gives way to a new one.
         make_room: Whether there may be one more connection from an address.
-        callers: Have an allowance of handshakes for each network.
+        callers: Have an allowance for each network.
     """
 
     def __init__(
@@ -95,9 +96,9 @@ class Handshakes:
 
     async def _agree(self, accepted: socket.socket, network: str) -> None:
         try:
-            while rest := self._callers.begin_handshake(network):
-                waiting = self._begun.count(network)
-                await anyio.sleep(rest * waiting * random.uniform(0.5, 1.5))  # noqa: S311 - that not all wake at once
+            while rest := self._callers.begin(network, HANDSHAKE):
+                after = rest + self._begun.count(network) * HANDSHAKE / NETWORK_SHARE * random.random()  # noqa: S311
+                await anyio.sleep(after)  # not all at once: one after the other may begin then
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._protocol, accepted, ssl=self._tls, ssl_handshake_timeout=FIRST_BYTES_WITHIN
             )

@@ -102,6 +102,9 @@ class BoundedHTTP(HttpToolsProtocol):
         self._reading.close()
         self._caller.gone()
         super().connection_lost(exc)
+        # what leads back here would be kept until that is found, and a long head with it
+        self.app, self.headers = None, []
+        self.scope = {}  # type: ignore[typeddict-item]
 
     def pause_writing(self) -> None:
         """The other side reads slowly."""
@@ -163,6 +166,8 @@ class BoundedHTTP(HttpToolsProtocol):
         """What was kept of the oldest request is not any more."""
         if self._requests:
             self._kept -= self._requests.popleft()
+        if not self._requests:
+            self.cycle.body = bytearray()  # what nobody has read of a request that is answered
         self._moved += 1
         self._count()
         super().on_response_complete()

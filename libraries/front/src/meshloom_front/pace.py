@@ -1,6 +1,7 @@
 """Allowances of CPU time: whoever takes more has to rest, and nothing is lost meanwhile but time."""
 
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from typing import Final, Generic, TypeVar
 
@@ -55,28 +56,26 @@ class Paces(Generic[T]):
         share: Of one core, for long.
         burst: Seconds of CPU at once.
         clock: Seconds, monotone.
+        longest: Seconds of rest at most.
         most: How many are remembered.
     """
 
-    def __init__(self, share: float, burst: float, clock: Callable[[], float], most: int = REMEMBERED) -> None:
-        self._share, self._burst, self._clock, self._most = share, burst, clock, most
+    def __init__(
+        self, share: float, burst: float, clock: Callable[[], float], longest: float = inf, most: int = REMEMBERED
+    ) -> None:
+        self._made = partial(Pace, share, burst, clock, longest)
+        self._most = most
         self._paces: dict[T, Pace] = {}
 
     def __len__(self) -> int:
         return len(self._paces)
 
-    def take(self, which: T, seconds: float) -> float:
-        """Takes so much of an allowance and returns 0, or returns the seconds until it is there again."""
-        pace = self._paces.pop(which, None) or Pace(self._share, self._burst, self._clock)
-        if len(self._paces) >= self._most:
-            del self._paces[next(iter(self._paces))]
-        self._paces[which] = pace  # the one that was used last goes last
-        if rest := pace.rest():
-            return rest
-        pace.spend(seconds)
-        return 0.0
-
-    def give_back(self, which: T, seconds: float) -> None:
-        """Undoes what was taken."""
-        if (pace := self._paces.get(which)) is not None:
-            pace.give_back(seconds)
+    def of(self, which: T) -> Pace:
+        """Returns one's allowance; the one that was asked for least lately is forgotten, where there are too many."""
+        pace = self._paces.pop(which, None)
+        if pace is None:
+            pace = self._made()
+            if len(self._paces) >= self._most:
+                del self._paces[next(iter(self._paces))]
+        self._paces[which] = pace
+        return pace

@@ -134,8 +134,9 @@ class _Connection(asyncio.Protocol):
         self._caller = port.callers.enter(address, self._measure, self.abort)
         loop = asyncio.get_running_loop()
         self._timeout = loop.call_later(FIRST_BYTES_WITHIN, self.abort)
-        tls = transport.get_extra_info("sslcontext") is not None
-        if rest := self._caller.spend(HANDSHAKE if tls else ACCEPTING):
+        if transport.get_extra_info("sslcontext") is not None:
+            self._caller.begun(HANDSHAKE)
+        if rest := self._caller.spend(ACCEPTING):
             loop.call_soon(self._reading.hold_for, rest)  # uvloop begins to read after this, whatever it is told here
 
     def data_received(self, data: bytes) -> None:

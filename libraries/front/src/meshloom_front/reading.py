@@ -4,11 +4,16 @@ What is not read waits at the other side, in the end: nothing is lost, and nothi
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 
 class Reading:
-    """Reading from one connection."""
+    """Reading from one connection.
+
+    Args:
+        go_on: Called before it is read again; it may hold it up once more.
+    """
 
     UNSENT: Final = 1
     """Too much is to be sent to the other side already."""
@@ -17,11 +22,16 @@ class Reading:
     UNREAD: Final = 4
     """Whoever is to take what came does not."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+    def __init__(self, transport: asyncio.Transport, go_on: Callable[[], None] | None = None) -> None:
+        self._transport, self._go_on = transport, go_on
         self._held = 0
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing is read."""
+        return bool(self._held)
 
     def hold(self, reason: int) -> None:
         """Read nothing until this reason is released."""
@@ -32,6 +42,8 @@ class Reading:
     def release(self, reason: int) -> None:
         """Read again, unless there is another reason not to."""
         held, self._held = self._held, self._held & ~reason
+        if held and not self._held and self._go_on is not None:
+            self._go_on()
         if held and not self._held and not self._transport.is_closing():
             self._transport.resume_reading()
 

@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 
+from meshloom_front import callers
 from meshloom_front.http2 import frames
 from meshloom_front.http2.sending import AT_ONCE
 from meshloom_front.rpc import calls, connection, messages
@@ -234,3 +235,30 @@ async def test_one_connection_does_not_hold_up_another(serve, eventually):
     await eventually(lambda: served.rpc.tasks)
     async with served.channel() as channel:
         assert await channel.unary_unary("/t.T/Say")(b"x", timeout=10) == b"x"
+
+
+async def test_what_an_unknown_caller_sends_is_looked_at_piece_by_piece(serve, eventually, monkeypatch):
+    """However much comes at once, it is known what it costs before more is done, and nothing of it is lost."""
+    monkeypatch.setattr(connection, "AT_A_TIME", 100)
+    monkeypatch.setattr(callers, "BURST", 0.0)
+    monkeypatch.setattr(callers, "SHARE", 1.0)
+    order = []
+
+    async def proving(request, call):
+        order.append(request)
+        call.prove()
+        return request
+
+    def free(request, call):
+        order.append(request)
+        return request
+
+    served = await serve(Free=plain(free), Prove=unary(proving))
+    client = await served.raw()
+    said = [client.call(stream, b"Prove" if stream == 41 else b"Free", b"%d" % stream) for stream in range(1, 81, 2)]
+    client.say(*said)
+    for _ in said:
+        await client.hear(frames.DATA)
+    assert sorted(order, key=int) == [b"%d" % stream for stream in range(1, 81, 2)]
+    assert [each for each in order if each != b"41"] == [b"%d" % stream for stream in range(1, 81, 2) if stream != 41]
+    assert only_connection(served)._later == b""

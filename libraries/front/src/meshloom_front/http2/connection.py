@@ -352,6 +352,13 @@ class ServerConnection:
         """Bytes of answers that wait for a window, and of frames and header blocks that have not come in whole."""
         return self._sending.queued + len(self._buffer) + (len(self._block[2]) if self._block is not None else 0)
 
+    def forget(self) -> None:
+        """Keep nothing any more: the connection is gone."""
+        self._buffer, self._block = b"", None
+        self._streams.clear()
+        self._out.clear()
+        self._requests, self._sending = Requests(), Sending()
+
     def go_away(self) -> None:
         """Take no more requests: the other side has to make them elsewhere."""
         if not self._going:

@@ -27,6 +27,8 @@ UNSENT: Final = 1 << 20
 """Bytes that may wait for a reader that makes us answer and does not read."""
 PROVOKED: Final = 16 * 1024
 """Bytes of them after which nothing more is read that would have to be answered."""
+AT_A_TIME: Final = 1 << 14
+"""Bytes of an unknown caller that are looked at before it is asked what they have cost."""
 AFTER_GOING: Final = 30.0
 """Seconds that calls have to end in where their caller has not shown who it is in time."""
 
@@ -54,6 +56,7 @@ class Connection(asyncio.Protocol):
         self.calls = Calls(self, server.methods, server.tasks, self._accepted)
         self._paused = self._heard = False
         self._provoked = 0
+        self._later = b""
         self._alive: asyncio.TimerHandle | None = None
         self._proof: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
@@ -63,7 +66,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say what we allow."""
         self._transport = transport  # type: ignore[assignment]
-        self._reading = Reading(transport)  # type: ignore[arg-type]
+        self._reading = Reading(transport, self._work)  # type: ignore[arg-type]
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if isinstance(peer, tuple) else ""
         self._server.connections.add(self)
@@ -80,12 +83,12 @@ class Connection(asyncio.Protocol):
         """Frames; calls begin and go on."""
         self._heard = True
         self.liveness.heard()
-        if self.is_known:
+        if self.is_known and not self._later:
             self._receive(data)
             return
-        start = time.thread_time()
-        self._receive(data)
-        self.spend(time.thread_time() - start + cost_of_reading(len(data)))
+        self._later += data
+        self.spend(cost_of_reading(len(data)))
+        self._work()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Nobody waits for the calls."""
@@ -97,6 +100,8 @@ class Connection(asyncio.Protocol):
         self._reading.close()
         self.calls.end_all()
         self._caller.gone()
+        self._later = b""
+        self.http2.forget()
 
     def pause_writing(self) -> None:
         """The other side reads slowly: calls wait."""
@@ -154,7 +159,7 @@ class Connection(asyncio.Protocol):
         if not self.is_known and self._transport is not None:
             self.is_known = True
             self._caller.prove()
-            self._reading.release(Reading.COST)
+            self._loop.call_soon(self._reading.release, Reading.COST)
             self.http2.allow_streams(STREAMS)
 
     def spend(self, seconds: float) -> None:
@@ -178,11 +183,20 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def _work(self) -> None:
+        """Goes on with what came, as far as its caller may cost that."""
+        while self._later and not self._reading.is_held:
+            part, self._later = self._later[:AT_A_TIME], self._later[AT_A_TIME:]
+            start = time.thread_time()
+            self._receive(part)
+            self.spend(time.thread_time() - start)
+
     def _receive(self, data: bytes) -> None:
         try:
             events = self.http2.receive(data)
         except HTTP2Error as error:
             _log.debug("a connection of %s ends: %s", self.address, error)
+            self._later = b""
             self.flush()
             self.close()
             return
@@ -198,7 +212,7 @@ class Connection(asyncio.Protocol):
     def _measure(self) -> int:
         """Bytes that this process holds for the other side."""
         unsent = 0 if self._transport is None else self._transport.get_write_buffer_size()
-        return unsent + self.http2.held + self.calls.weight
+        return unsent + len(self._later) + self.http2.held + self.calls.weight
 
     def _accepted(self, change: int) -> None:
         if change > 0:
