@@ -94,11 +94,14 @@ async def test_failures_are_counted_by_reason(server, slowing, counted):
 async def test_a_thousand_failures_are_one_line(slowing, caplog):
     for number in range(1000):
         await slowing(f"192.0.2.{number % 250}", "Token x")
-    assert caplog.records == []
+
+    def said():  # the client of the test has a log of its own
+        return [record.getMessage() for record in caplog.records if record.name.startswith("meshloom")]
+
+    assert said() == []
     slowing.failures.tell()
     slowing.failures.tell()
-    said = "failed authentications of the HTTP API in the last minute: 1000 unknown token"
-    assert [record.getMessage() for record in caplog.records] == [said]
+    assert said() == ["failed authentications of the HTTP API in the last minute: 1000 unknown token"]
 
 
 # -- pure --------------------------------------------------------------------------------------------------------
