@@ -14,13 +14,13 @@ from meshloom_front.pace import Pace, Paces
 
 PROOF_WITHIN: Final = 60.0
 """Seconds in which a caller must have shown who it is, or a service must have accepted a stream."""
-SHARE: Final = 0.04
-"""Part of one core that a connection may take whose caller is not known."""
+SHARE: Final = 0.035
+"""Part of one core that a connection may take whose caller is not known; with what cannot be measured, below 5 %."""
 BURST: Final = 0.1
 """Seconds of CPU that it may take at once."""
 LONGEST_REST: Final = 10.0
 """Seconds for which nothing is read from it at most; no work that it can cause at once is worth more."""
-NETWORK_SHARE: Final = 0.04
+NETWORK_SHARE: Final = 0.035
 """Part of one core that all such connections of one network may take together, one after the other too."""
 NETWORK_BURST: Final = 10.0
 """Seconds of CPU that they may take at once: ten thousand machines that come back from behind one proxy."""

@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 EVENT: Final = 100e-6
 """Seconds of CPU, about, that the event loop and the kernel take for bytes that come, beside what is measured."""
-BYTE: Final = 1e-9
+BYTE: Final = 3e-9
 """Seconds of CPU for each byte of them."""
 STEP: Final = 20e-6
 """Seconds of CPU, about, that the event loop takes for each step of a task, beside what is measured."""

@@ -7,6 +7,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+SHORTEST: Final = 0.02
+"""Seconds of the shortest rest."""
+
 
 class Reading:
     """Reading from one connection.
@@ -48,13 +51,13 @@ class Reading:
             self._transport.resume_reading()
 
     def hold_for(self, seconds: float) -> None:
-        """Read nothing for some seconds."""
+        """Read nothing for some seconds, and not for less than stopping and going on is worth."""
         if self._closed:
             return
         if self._timer is not None:
             self._timer.cancel()
         self.hold(self.COST)
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.release, self.COST)
+        self._timer = asyncio.get_running_loop().call_later(max(seconds, SHORTEST), self.release, self.COST)
 
     def close(self) -> None:
         """The connection is gone, or another one's business."""
