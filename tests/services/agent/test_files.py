@@ -190,3 +190,10 @@ def test_what_is_no_preshared_key_is_refused_without_repeating_it(files):
     assert files.preshared_key().raw == files.key().raw
     files.keep_preshared_key("")
     assert files.preshared_key() is None
+
+
+def test_a_copy_that_is_left_alone_is_used(files):
+    files.keep_settings(SETTINGS)
+    (files.path / "settings.json").unlink()
+    assert files.settings() == SETTINGS
+    assert (files.path / "settings.json").exists()

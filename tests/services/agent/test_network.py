@@ -79,3 +79,8 @@ def test_signal_is_with_tls_only_where_it_says_https():
     assert not signal_address(config).tls
     config.signal.protocol = pb.HostConfig.HTTPS
     assert signal_address(config).tls
+
+
+def test_an_mtu_that_no_interface_takes_counts_as_none():
+    said = {mtu: own_address(pb.PeerConfig(address="100.64.0.1/16", mtu=mtu)).mtu for mtu in (5, -1, 1279, 1280, 65536)}
+    assert said == {5: 0, -1: 0, 1279: 0, 1280: 1280, 65536: 0}

@@ -263,7 +263,7 @@ class StateDir:
         """Reads a file of JSON; where it is broken, it is moved aside, and the copy of the last good one is taken."""
         for file in (self.path / name, self.path / f"{name}.copy"):
             if (data := self._read(file)) is None:
-                return None
+                continue  # a full disk or a kill may have left the copy alone
             try:
                 made = read(json.loads(data))
             except (ConfigError, ProtocolError, ValueError, AttributeError, TypeError, KeyError):

@@ -35,6 +35,9 @@ from meshloom_agent.turn import TurnServer
 
 _log = logging.getLogger(__name__)
 
+MTUS = range(1280, 0x10000)
+"""What an interface with IPv6 takes (RFC 8200 section 5); another one that management says counts as none."""
+
 T = TypeVar("T")
 OLDER_FIX = "if the server was restored, accept that with: meshloom up --accept-server-key"
 
@@ -60,7 +63,8 @@ def own_address(config: pb.PeerConfig) -> OwnAddress:
             addresses.append(IPv6Interface((IPv6Address(config.address_v6[:16]), config.address_v6[16])))
     except ValueError as error:
         raise ProtocolError(f"management gave no overlay address: {error}") from error
-    return OwnAddress(tuple(addresses), printable(config.fqdn, LONGEST_NAME), config.mtu)
+    mtu = config.mtu if config.mtu in MTUS else 0
+    return OwnAddress(tuple(addresses), printable(config.fqdn, LONGEST_NAME), mtu)
 
 
 def remote_peers(

@@ -126,10 +126,11 @@ class AllowedAddresses:
                 refusals.add(f"{network} of {name} is not used: it is not a single address")
             elif not any(address in overlay for overlay in self._networks):
                 refusals.add(f"{network} of {name} is not used: it is outside the overlay")
-            elif (holder := self._taken.setdefault(address, name)) != name:
+            elif (holder := self._taken.get(address)) is not None:
                 refusals.add(f"{network} of {name} is not used: it belongs to {holder}")
-            else:
+            elif network not in found:
                 found.append(network)
+        self._taken.update((network.network_address, name) for network in found)
         return tuple(found)
 
 
