@@ -65,6 +65,16 @@ def test_every_difference_from_netbird_and_every_promise_has_a_test(file):
             assert found, f"{test_file}::{test}"
 
 
+@pytest.mark.parametrize("file", DOCUMENTS)
+def test_a_page_that_sends_secrets_in_clear_text_says_so_and_leads_to_tls(file, blocks):
+    commands = "".join(text for language, text in blocks(file) if language == "sh")
+    plain = re.findall(r"http://(?!127\.0\.0\.1|localhost|\[::1\])", commands)
+    if plain and re.search(r"--setup-key|Authorization:|Setup-Secret:", commands):
+        words = (ROOT / file).read_text()
+        assert "clear text" in words
+        assert "#with-tls" in words
+
+
 def rows_with_tests(file):
     """The rows of a document's tables whose last column is the test."""
     tables = re.findall(r"(?:^\|.*\n)+", file.read_text(), re.MULTILINE)

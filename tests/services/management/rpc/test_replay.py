@@ -11,6 +11,7 @@ from meshloom_management.operations import peers
 
 pytestmark = pytest.mark.anyio
 
+PLACE = "/management.ManagementService/"
 METHODS = {"Login": pb.LoginRequest, "Sync": pb.SyncRequest, "SyncMeta": pb.SyncMetaRequest, "Logout": pb.Empty}
 
 
@@ -40,6 +41,23 @@ async def test_no_message_and_no_answer_of_a_netbird_peer_logs_it_out_when_sent_
     assert served.updates.is_connected(peer.id)
     await agent.send("Logout", agent.seal(b""))
     assert served.peer(agent) is None
+
+
+@pytest.mark.parametrize("is_registered", [True, False])
+@pytest.mark.parametrize("method", [*METHODS, "Job"])
+async def test_an_answer_of_the_server_is_refused_in_the_same_way_whatever_it_is_sent_as(served, method, is_registered):
+    agent, _ = await served.enrolled("laptop")
+    _, answer = await agent.login()
+    update = await agent.stream(agent.seal(pb.SyncRequest())).read()
+    if not is_registered:
+        await agent.send("Logout", agent.seal(b""))
+    for sent_back in (as_its_own(agent, answer), as_its_own(agent, update)):
+        if method == "Job":
+            job = agent.channel.stream_stream(PLACE + method)()
+            await job.write(sent_back)
+            assert await agent.broken(job) == "ABORTED"
+        else:
+            assert await sent_again(agent, method, sent_back) == "ABORTED"
 
 
 async def test_a_logout_says_nothing_else(served):

@@ -114,6 +114,9 @@ class Requests:
         try:
             envelope = pb.EncryptedMessage.FromString(data)
             key = PublicKey.parse(envelope.wgPubKey)
+            nonce = envelope.body[:NONCE]
+            if self._nonces.is_own(nonce):  # before all else: refused in the same way everywhere
+                raise _not_fresh()
             found = self._accounts.find_peer(key)
             known = None if found is None else found[1]
             if known is None and method != "Login":
@@ -128,7 +131,7 @@ class Requests:
         except DecodeError as error:
             raise ProtocolError("the message cannot be read") from error
         proof = message.proof if message.HasField("proof") else None
-        self._check_fresh(key, envelope.body[:NONCE], known, proof, method)
+        self._check_fresh(key, nonce, known, proof, method)
         return Request(key, known, plain, message, Answer(box, self._head, proof))
 
     def _check_fresh(
@@ -138,9 +141,12 @@ class Requests:
         may_be_recorded = (
             (peer is not None and peer.proves) if proof is None else not self._challenges.proves(proof, method)
         )
-        is_answer = self._nonces.is_own(nonce)
-        if may_be_recorded or is_answer or not self._seen.see(key, nonce, registered=peer is not None):
-            raise NotFresh("the request is not fresh: ask for the server's key again")
+        if may_be_recorded or not self._seen.see(key, nonce, registered=peer is not None):
+            raise _not_fresh()
 
     def _box(self, key: PublicKey) -> Box:
         return Box(self._key, key, self._nonces)
+
+
+def _not_fresh() -> NotFresh:
+    return NotFresh("the request is not fresh: ask for the server's key again")
