@@ -82,6 +82,7 @@ WORDS = {
     IPv6Network: "IPv6 network",
     IPv4Address: "IPv4 address",
     IPv6Address: "IPv6 address",
+    IPv4Network | IPv6Network: "network",
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from meshloom.testing.deployment import OWNER
 from meshloom.testing.namespaces import wait_until
+from meshloom_management.api.failures import BURST
 
 SECRET = "X-Meshloom-Setup-Secret"
 
@@ -106,3 +107,26 @@ def test_without_credentials_the_answer_comes_before_the_body(server):
     for path in ("/api/groups", "/api/setup"):
         status, _ = answer_of(half(server, path))
         assert status == 401
+
+
+@pytest.mark.parametrize(
+    ("listen", "flags", "believed"),
+    [
+        ("127.0.0.1", (), True),
+        ("", (), False),
+        ("", ("--trusted-proxies", "10.0.0.0/8,127.0.0.0/8"), True),
+        ("127.0.0.1", ("--trusted-proxies", "10.0.0.0/8"), False),
+    ],
+)
+def test_failures_count_for_the_address_that_a_believed_proxy_names(program, listen, flags, believed):
+    server = program(flags=flags)
+    server.flags = (*flags, "--listen", f"{listen}:{server.port}")
+    server.start()
+
+    def tried(address):
+        wrong = {"Authorization": "Token wrong", "X-Forwarded-For": address}
+        return server.get(f"{server.url}/api/groups", **wrong)[0]
+
+    assert [tried("198.51.100.1") for _ in range(BURST + 1)][-1] == 429
+    assert tried("192.0.2.7") == (401 if believed else 429)
+    assert tried("192.0.2.8, 198.51.100.1") == 429

@@ -60,7 +60,12 @@ async def line():
         await each.channel.close()
 
 
-async def unmodified(server):
+def by_proxy(address):
+    """What a proxy adds for a client at that address."""
+    return ("x-forwarded-for", address)
+
+
+async def unmodified(server, *metadata):
     """The key of a peer whose client proves nothing, as NetBird's."""
     key, text = PrivateKey.of(os.urandom(32)), server.setup_key()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
@@ -68,7 +73,7 @@ async def unmodified(server):
         box = Box(key, PublicKey.parse((await stub.GetServerKey(management_pb2.Empty())).key), os.urandom)
         login = management_pb2.LoginRequest(setupKey=text, meta=management_pb2.PeerSystemMeta(hostname="theirs"))
         sealed = box.seal(login.SerializeToString())
-        await stub.Login(management_pb2.EncryptedMessage(wgPubKey=key.public.text, body=sealed))
+        await stub.Login(management_pb2.EncryptedMessage(wgPubKey=key.public.text, body=sealed), metadata=metadata)
     return key
 
 
@@ -101,6 +106,21 @@ async def test_a_stranger_who_knows_the_key_of_an_unmodified_client_does_not_get
     for number in range(3):
         assert await stranger.refused(peer) is grpc.StatusCode.UNAVAILABLE
         await agent.send(peer, peer, bytes([number]))
+        assert await heard(own) == bytes([number])
+
+
+async def test_behind_a_proxy_an_unmodified_client_is_told_from_strangers_by_its_address(program, line):
+    server = program().start().set_up()
+    peer = await unmodified(server, by_proxy("192.0.2.7"))
+    assert server.api("GET", "/api/peers")[1][0]["connection_ip"] == "192.0.2.7"
+    proxy = line(server)
+    stolen, _ = await proxy.stream(peer, by_proxy("198.51.100.1"))
+    own, _ = await proxy.stream(peer, by_proxy("192.0.2.7"))
+    with anyio.fail_after(10):
+        assert await stolen.read() is grpc.aio.EOF
+    for number in range(3):
+        assert await proxy.refused(peer, by_proxy("192.0.2.7, 198.51.100.1")) is grpc.StatusCode.UNAVAILABLE
+        await proxy.send(peer, peer, bytes([number]))
         assert await heard(own) == bytes([number])
 
 

@@ -15,6 +15,7 @@ from meshloom.rpc import signalexchange_pb2 as pb
 from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeStub
 from meshloom_front.budget import Budget
 from meshloom_front.callers import Callers
+from meshloom_front.forwarded import NOBODY
 from meshloom_front.rpc.server import RPC
 from meshloom_signal.service import PEER, REGISTERED, SignalService
 
@@ -91,10 +92,16 @@ def budget():
 
 
 @pytest.fixture
-async def served(registry, peers, clock, budget):
+def proxies():
+    """The proxies that are believed: none."""
+    return NOBODY
+
+
+@pytest.fixture
+async def served(registry, peers, clock, budget, proxies):
     """The service, and the port that it listens on."""
     service = SignalService(registry, peers, clock=clock)
-    rpc = RPC([service.methods()], Callers(budget))
+    rpc = RPC([service.methods()], Callers(budget, proxies=proxies))
     server = await asyncio.get_running_loop().create_server(rpc, "127.0.0.1", 0)
     yield service, server.sockets[0].getsockname()[1]
     server.close()
@@ -189,6 +196,11 @@ class Agent:
 
     async def send(self, sender, recipient, body=b"sealed"):
         await self.stub.Send(pb.EncryptedMessage(key=sender, remoteKey=recipient, body=body))
+
+    async def send_by(self, address, sender, recipient, body=b"sealed"):
+        """A message that comes by a proxy, which names that address."""
+        message = pb.EncryptedMessage(key=sender, remoteKey=recipient, body=body)
+        await self.stub.Send(message, metadata=(("x-forwarded-for", address),))
 
     async def refused_message(self, sender, recipient):
         """The status with which a message is refused."""

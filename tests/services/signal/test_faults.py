@@ -12,6 +12,7 @@ from meshloom.rpc import signalexchange_pb2 as pb
 from meshloom_front.budget import Budget
 from meshloom_signal.reader import QUEUE, QUEUE_BYTES
 from meshloom_signal.service import LONGEST, PEER, STREAMS, SignalService
+from meshloom_signal.standing import Rank
 
 pytestmark = pytest.mark.anyio
 A, B = (PrivateKey.of(bytes([number]) * 32).public.text for number in (65, 66))
@@ -75,7 +76,7 @@ async def test_a_stream_that_ends_while_its_last_message_is_written_ends():
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(service.connect_stream, Call(service.stop))
         await anyio.wait_all_tasks_blocked()
-        service._readers[B].add(b"the last one", proven=False)
+        service._readers[B].add(b"the last one", Rank.CLAIMED)
         with anyio.fail_after(5):
             while service._readers:
                 await anyio.sleep(0.005)

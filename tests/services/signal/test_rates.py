@@ -4,10 +4,25 @@ import pytest
 
 from meshloom.model.keys import PrivateKey
 from meshloom_signal import rates
-from meshloom_signal.rates import BURST, MOST_KEYS, PER_SECOND, PROVEN_BURST, Rate, Sender, Senders
+from meshloom_signal.rates import (
+    BURST,
+    MOST_KEYS,
+    MOST_PLACES,
+    PER_SECOND,
+    PROVEN_BURST,
+    RANK_FOR,
+    Rate,
+    Sender,
+    Senders,
+)
 from meshloom_signal.reader import QUEUE, QUEUE_BYTES, Waiting
+from meshloom_signal.standing import Rank
 
 A, B, C = (PrivateKey.of(name * 32).public.text for name in (b"A", b"B", b"C"))
+
+
+class Connection:
+    """Any."""
 
 
 def taken(take, most=100_000):
@@ -52,10 +67,38 @@ def test_a_stream_that_ends_gives_no_new_burst():
     assert stranger.take(A, 1 / PER_SECOND)
 
 
-def test_what_is_known_of_a_connection_goes_with_it():
-    class Connection:
-        pass
+def test_a_stranger_behind_the_proxy_of_an_agent_does_not_use_up_what_that_may_send():
+    senders, proxy = Senders(lambda: 0.0), Connection()
+    stranger = senders.of(proxy, "192.0.2.1")
+    for number in range(MOST_KEYS + 1):
+        assert taken(lambda number=number: stranger.take(str(number), 0)) == BURST
+    assert senders.of(proxy, "192.0.2.2").take("0", 0)
 
+
+def test_places_of_one_connection_are_bounded():
+    proxy = Sender(0)
+    for number in range(3 * MOST_PLACES):
+        proxy.at(str(number), 0)
+    assert len(proxy._places) == MOST_PLACES
+
+
+def test_what_speaks_for_a_sender_is_asked_for_seldom_and_bounded():
+    asked, sender = [], Sender(0)
+
+    def ask():
+        asked.append(1)
+        return Rank.SEEN
+
+    assert [sender.rank(A, now, ask) for now in (0, RANK_FOR / 2, RANK_FOR)] == [Rank.SEEN] * 3
+    assert len(asked) == 2
+    sender.prove(A)
+    assert sender.rank(A, 0, ask) is Rank.PROVEN
+    for number in range(3 * MOST_KEYS):
+        sender.rank(str(number), 0, ask)
+    assert len(sender._ranks) <= MOST_KEYS
+
+
+def test_what_is_known_of_a_connection_goes_with_it():
     senders, connection = Senders(lambda: 0.0), Connection()
     assert senders.of(connection) is senders.of(connection)
     del connection
@@ -64,21 +107,22 @@ def test_what_is_known_of_a_connection_goes_with_it():
 
 def test_messages_of_proven_senders_are_dropped_last_and_sent_first():
     waiting = Waiting()
-    waiting.add(b"proven", proven=True)
+    waiting.add(b"seen", Rank.SEEN)
+    waiting.add(b"proven", Rank.PROVEN)
     for number in range(3 * QUEUE):
-        waiting.add(b"%d" % number, proven=False)
+        waiting.add(b"%d" % number, Rank.CLAIMED)
     assert len(waiting) == QUEUE
     sent = [waiting.take() for _ in range(QUEUE)]
-    assert sent == [b"proven", *(b"%d" % number for number in range(2 * QUEUE + 1, 3 * QUEUE))]
+    assert sent == [b"proven", b"seen", *(b"%d" % number for number in range(2 * QUEUE + 2, 3 * QUEUE))]
     assert not waiting
     assert waiting.size == 0
 
 
-@pytest.mark.parametrize("proven", [False, True])
-def test_what_waits_is_bounded_in_messages_and_bytes(proven):
+@pytest.mark.parametrize("rank", Rank)
+def test_what_waits_is_bounded_in_messages_and_bytes(rank):
     waiting, dropped = Waiting(), 0
     for number in range(4 * QUEUE):
-        dropped += waiting.add(bytes(60_000 if number % 2 else 1), proven=proven)
+        dropped += waiting.add(bytes(60_000 if number % 2 else 1), rank)
         assert len(waiting) <= QUEUE
         assert waiting.size <= QUEUE_BYTES
     assert dropped == 4 * QUEUE - len(waiting)
@@ -104,7 +148,8 @@ class TestOverTheWire:
     async def test_strangers_together_do_not_flood_one_agent_nor_keep_out_those_who_proved_their_key(
         self, connect, hear, counted, monkeypatch
     ):
-        monkeypatch.setattr("meshloom_signal.reader.UNPROVEN_BURST", 3.0)
+        monkeypatch.setattr("meshloom_signal.shares.OWN_BURST", 1.0)
+        monkeypatch.setattr("meshloom_signal.shares.SHARED_BURST", 2.0)
         strangers, agent, reader = [await connect() for _ in range(5)], await connect(), await connect()
         own = await reader.stream(B)
         back = await agent.proven(A)

@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshloom_signal import standing
-from meshloom_signal.standing import PROVEN_FOR, SETTLED, Holder, Proven, Rank, Verdict, decide
+from meshloom_signal.standing import PROVEN_FOR, QUIET, Holder, Proven, Rank, Silence, Verdict, decide
 
 CLAIMED, SEEN, PROVEN = Rank.CLAIMED, Rank.SEEN, Rank.PROVEN
 TAKE, ASK, REFUSE = Verdict.TAKE, Verdict.ASK, Verdict.REFUSE
 
 
-def holder(rank, *, proxied=False, same_connection=False, age=0.0):
-    return Holder(rank, proxied, same_connection, age)
+def holder(rank, *, proxied=False, same_connection=False, quiet=False):
+    return Holder(rank, proxied, same_connection, quiet)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def holder(rank, *, proxied=False, same_connection=False, age=0.0):
         (CLAIMED, holder(CLAIMED), False, ASK),
         (SEEN, holder(SEEN), False, ASK),
         (CLAIMED, holder(SEEN), False, ASK),
-        (CLAIMED, holder(CLAIMED, age=1e6), False, ASK),
+        (CLAIMED, holder(CLAIMED, quiet=True), False, ASK),
         (SEEN, holder(CLAIMED), False, TAKE),
         (CLAIMED, holder(CLAIMED, same_connection=True), False, TAKE),
         (CLAIMED, holder(CLAIMED, same_connection=True), True, REFUSE),
@@ -34,14 +34,15 @@ def holder(rank, *, proxied=False, same_connection=False, age=0.0):
         (CLAIMED, holder(PROVEN), False, REFUSE),
         (SEEN, holder(PROVEN), False, REFUSE),
         (CLAIMED, holder(PROVEN, same_connection=True), False, REFUSE),
-        (CLAIMED, holder(PROVEN, proxied=True, age=1e6), False, REFUSE),
+        (CLAIMED, holder(PROVEN, proxied=True, quiet=True), False, REFUSE),
         (PROVEN, holder(PROVEN), True, TAKE),
         # One by a proxy, which answers for whoever is behind it.
-        (CLAIMED, holder(CLAIMED, proxied=True, age=SETTLED - 1), False, REFUSE),
-        (CLAIMED, holder(CLAIMED, proxied=True, age=SETTLED), False, TAKE),
-        (CLAIMED, holder(CLAIMED, proxied=True, same_connection=True), False, REFUSE),
-        (CLAIMED, holder(SEEN, proxied=True, age=1e6), False, REFUSE),
-        (SEEN, holder(SEEN, proxied=True, age=SETTLED), False, TAKE),
+        (CLAIMED, holder(CLAIMED, proxied=True), False, ASK),
+        (CLAIMED, holder(CLAIMED, proxied=True, quiet=True), False, TAKE),
+        (CLAIMED, holder(CLAIMED, proxied=True, same_connection=True), False, ASK),
+        (CLAIMED, holder(SEEN, proxied=True, quiet=True), False, ASK),
+        (SEEN, holder(SEEN, proxied=True), False, ASK),
+        (SEEN, holder(SEEN, proxied=True, quiet=True), False, TAKE),
         (SEEN, holder(CLAIMED, proxied=True), False, TAKE),
         (PROVEN, holder(CLAIMED, proxied=True), False, TAKE),
     ],
@@ -52,7 +53,7 @@ def test_each_case_has_its_verdict(new, old, needs_proof, verdict):
 
 holders = st.one_of(
     st.none(),
-    st.builds(Holder, st.sampled_from(Rank), st.booleans(), st.booleans(), st.floats(0, 1e6, allow_nan=False)),
+    st.builds(Holder, st.sampled_from(Rank), st.booleans(), st.booleans(), st.booleans()),
 )
 
 
@@ -68,11 +69,40 @@ def test_a_proof_overcomes_everything(old, needs_proof):
     assert decide(PROVEN, old, needs_proof=needs_proof) is TAKE
 
 
-@given(st.sampled_from(Rank), holders, st.booleans())
-def test_only_who_is_there_and_can_answer_is_asked(new, old, needs_proof):
-    if decide(new, old, needs_proof=needs_proof) is ASK:
+@given(st.sampled_from([CLAIMED, SEEN]), holders, st.booleans())
+def test_who_is_behind_a_proxy_and_not_silent_gives_way_to_more_alone(new, old, needs_proof):
+    verdict = decide(new, old, needs_proof=needs_proof)
+    if verdict is ASK:
         assert old is not None
-        assert not old.proxied
+    if verdict is TAKE and old is not None and old.proxied and not old.quiet:
+        assert new > old.rank
+
+
+A_CLIENT = "t"  # another one sends to it
+SAYS, BEATS = "s", "b"  # it sends to others, or to itself
+
+
+@pytest.mark.parametrize(
+    ("events", "at", "same_place", "long"),
+    [
+        ("", QUIET - 1, True, False),
+        ("", QUIET, True, True),
+        ("", 1e6, False, False),  # it may be a client that says nothing to itself
+        ([(BEATS, 5)], QUIET + 4, False, False),
+        ([(BEATS, 5)], QUIET + 5, False, True),
+        ([(BEATS, 5), (SAYS, 50)], QUIET + 49, False, False),
+        ([(SAYS, 5)], 1e6, False, False),
+        ([(BEATS, 5), (A_CLIENT, 50)], QUIET + 49, False, False),  # what it is told spares it a word to itself
+        ([(BEATS, 5), (A_CLIENT, 50)], QUIET + 50, False, True),
+        ([(A_CLIENT, 50)], QUIET, True, True),
+        ([(SAYS, 50)], QUIET, True, False),
+    ],
+)
+def test_silence_is_long_where_a_living_client_would_have_said_something(events, at, same_place, long):
+    silence = Silence(0.0)
+    for event, when in events:
+        silence.tell(when) if event == A_CLIENT else silence.say(when, to_itself=event == BEATS)
+    assert silence.is_long(at, same_place=same_place) is long
 
 
 class Clock:

@@ -7,8 +7,8 @@ import pytest
 from meshloom.model.keys import PrivateKey
 from meshloom.protocol.signal_proof import CHALLENGE, PROVES
 from meshloom_signal import service as module
-from meshloom_signal.service import FORWARDED, STREAMS
-from meshloom_signal.standing import PROVEN_FOR, SETTLED
+from meshloom_signal.service import STREAMS
+from meshloom_signal.standing import PROVEN_FOR
 
 pytestmark = pytest.mark.anyio
 A, B = (PrivateKey.of(name * 32).public.text for name in (b"A", b"B"))
@@ -18,7 +18,6 @@ HELD, DENIED, UNPROVEN, TOO_MANY = (
     grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 )
-BY_PROXY = (FORWARDED[0], "192.0.2.7")
 
 
 @pytest.fixture
@@ -185,21 +184,6 @@ async def test_a_stranger_displaces_his_own_streams_while_the_proof_of_the_agent
         assert caught.value.code() is HELD
     await other.send(B, B, b"still waits for the proof")
     assert await hear(own) == b"still waits for the proof"
-
-
-async def test_the_newest_stream_of_a_proxy_gets_the_messages_when_the_older_one_has_had_them_for_some_time(
-    connect, hear, clock
-):
-    """A proxy answers PINGs itself: whether the agent behind it is there cannot be asked."""
-    before, after = await connect(), await connect()
-    old = await before.stream(B, BY_PROXY)
-    clock.now += SETTLED - 1
-    assert await after.refused(B, BY_PROXY) is HELD
-    clock.now += 2
-    new = await after.stream(B, BY_PROXY)
-    assert await hear(old) is None
-    await after.send(A, B)
-    assert await hear(new) == b"sealed"
 
 
 async def test_one_connection_has_few_streams(connect, counted, served, eventually):

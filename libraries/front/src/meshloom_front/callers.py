@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 from meshloom_front.budget import Budget
-from meshloom_front.crowd import Crowd, network_of
+from meshloom_front.crowd import NEARLY_FULL, Crowd, network_of
+from meshloom_front.forwarded import NOBODY, Proxies
 from meshloom_front.pace import Pace, Paces
 
 PROOF_WITHIN: Final = 60.0
@@ -43,9 +44,11 @@ class Caller:
     """
 
     __slots__ = (
+        "_address",
         "_callers",
         "_network",
         "_network_pace",
+        "_origin",
         "_pace",
         "_spent",
         "accepted",
@@ -57,6 +60,7 @@ class Caller:
 
     def __init__(self, callers: "Callers", address: str, measure: Callable[[], int], end: Callable[[], None]) -> None:
         self._callers, self.end = callers, end
+        self._address = self._origin = address
         self._network = network_of(address)
         self._network_pace = callers.networks.of(self._network)
         self._pace = Pace(SHARE, BURST, callers.clock, LONGEST_REST)
@@ -67,6 +71,31 @@ class Caller:
         self.held = callers.budget.open(measure, end)
         callers.open[self] = None
         callers.new.add(self, self._network)
+
+    def origin(self, said: bytes) -> str:
+        """Returns where a request comes from, and counts the connection for that network from now on.
+
+        Args:
+            said: What the request has in the field ``X-Forwarded-For``; it counts where a proxy is believed.
+        """
+        address = self._callers.proxies.origin(self._address, said)
+        if address != self._origin:
+            was_direct, self._origin = self._origin == self._address, address
+            if (network := network_of(address)) != self._network:
+                self._move(network, self._spent if was_direct else 0.0)
+        return address
+
+    def _move(self, network: str, spent: float) -> None:
+        """Counts the connection for a network, which takes over that CPU time."""
+        callers = self._callers
+        pace = callers.networks.of(network)
+        if not self.proven and spent:
+            self._network_pace.give_back(spent)
+            pace.spend(spent)
+        self._network, self._network_pace = network, pace
+        callers.new.move(self, network)
+        callers.accepted.move(self, network)
+        callers.keep_share(self, network)
 
     def hand_over(self, measure: Callable[[], int], end: Callable[[], None]) -> None:
         """Another protocol goes on with the connection: from now on that tells what it holds, and ends it."""
@@ -135,6 +164,7 @@ class Callers:
     Args:
         budget: Bounds what they make this process hold.
         clock: Seconds, monotone.
+        proxies: Those that are believed when they say where a request comes from.
 
     Attributes:
         open: Every open connection.
@@ -144,9 +174,15 @@ class Callers:
         networks: CPU time for those of each network.
     """
 
-    def __init__(self, budget: Budget | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        budget: Budget | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        proxies: Proxies = NOBODY,
+    ) -> None:
         self.budget = budget or Budget()
-        self.clock = clock
+        self.clock, self.proxies = clock, proxies
+        self._room = 0
         self.pace = Pace(ALL_SHARE, ALL_BURST, clock, LONGEST_REST_OF_MANY)
         self.networks: Paces[str] = Paces(NETWORK_SHARE, NETWORK_BURST, clock, LONGEST_REST_OF_MANY)
         self.open: dict[Caller, None] = {}
@@ -182,6 +218,7 @@ class Callers:
         has more than its share gives way to its own newcomers. Streams that a service has accepted stay, unless their
         own network has more than its share of them.
         """
+        self._room = room
         network = network_of(address)
         leaving = self.new.giving_way(network, taken, room)
         if leaving is None and taken < room:
@@ -189,10 +226,21 @@ class Callers:
         leaving = leaving or self.accepted.of_too_many(network, room)
         if leaving is None:
             return False
-        end = leaving.end
-        leaving.gone()
-        end()
+        _end(leaving)
         return True
+
+    def keep_share(self, moved: Caller, network: str) -> None:
+        """Ends the oldest connection of a network to which one was moved, where it now has more than its share."""
+        if self._room and len(self.open) >= self._room * NEARLY_FULL:
+            leaving = self.new.of_too_many(network, self._room)
+            if leaving is not None and leaving is not moved:
+                _end(leaving)
+
+
+def _end(leaving: Caller) -> None:
+    end = leaving.end
+    leaving.gone()
+    end()
 
 
 def _nothing() -> None:

@@ -9,6 +9,7 @@ import attrs
 
 from meshloom.config import Secret, key
 from meshloom.errors import ConfigError
+from meshloom_front.forwarded import LOOPBACK, Proxies
 
 
 @attrs.frozen
@@ -113,6 +114,11 @@ class ServerConfig:
         default="", help="A second IP address of this host, by which they learn more of their NAT; empty for none."
     )
     metrics: str = key(default="127.0.0.1:9090", help="Address of metrics and health; empty for none.")
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = key(
+        default=(),
+        help="Networks of reverse proxies whose `X-Forwarded-For` is believed, such as 10.0.0.2/32; each must set that"
+        " field itself. None for loopback where `listen` is a loopback address, and for nobody elsewhere.",
+    )
     signal_url: str = key(default="", help="URL of the signal service where it runs apart; empty for `public_url`.")
     stun_urls: tuple[str, ...] = key(
         default=(), help="STUN servers that peers are told of, as stun:host:port; none for the host of `public_url`."
@@ -133,6 +139,13 @@ class ServerConfig:
     tls: TLS = attrs.field(factory=TLS)
     relay: RelayTable = attrs.field(factory=RelayTable)
     turn: TurnTable = attrs.field(factory=TurnTable)
+
+    @property
+    def believed_proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks of :attr:`trusted_proxies`, or loopback where nobody else reaches this server's port."""
+        host = self.listen.rpartition(":")[0].strip("[]")
+        is_local = host == "localhost" or Proxies(LOOPBACK).trusts(host)
+        return LOOPBACK if is_local and not self.trusted_proxies else self.trusted_proxies
 
     @property
     def url(self) -> str:

@@ -48,6 +48,17 @@ class Crowd(Generic[T]):
         self._all[each] = network
         self._networks.setdefault(network, {})[each] = None
 
+    def move(self, each: T, network: str) -> None:
+        """Counts a member, if it is one, for another network; it stays as old as it is."""
+        if each in self._all:
+            old = self._all[each]
+            members = self._networks[old]
+            del members[each]
+            if not members:
+                del self._networks[old]
+            self._all[each] = network
+            self._networks.setdefault(network, {})[each] = None
+
     def discard(self, each: T) -> None:
         """Removes a member, if it is one."""
         network = self._all.pop(each, None)

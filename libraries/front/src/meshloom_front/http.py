@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from meshloom.errors import ProtocolError
 from meshloom_front.callers import Caller, Callers
 from meshloom_front.costs import Steps, cost_of_reading
+from meshloom_front.forwarded import HEADER
 from meshloom_front.reading import Reading
 
 REQUEST_WITHIN: Final = 30.0
@@ -150,6 +151,14 @@ class BoundedHTTP(HttpToolsProtocol):
         self._grow(name, value or b"")
         super().on_header(name, value)
 
+    def on_headers_complete(self) -> None:
+        """The application is told where the request comes from, past proxies that are believed."""
+        said = b",".join(value for name, value in self.headers if name == HEADER)
+        address = self._caller.origin(said)
+        if said and self.client is not None and address != self.client[0]:
+            self.scope["client"] = (address, 0)
+        super().on_headers_complete()
+
     def on_body(self, body: bytes) -> None:
         """Part of the body; how long that may be is the application's business."""
         self._steps += 1
@@ -270,6 +279,7 @@ class HTTP:
             lifespan="off",
             log_config=None,
             server_header=False,
+            proxy_headers=False,  # it believes every proxy that an environment variable names
         )
         self._config.load()
         self._state = uvicorn.server.ServerState()

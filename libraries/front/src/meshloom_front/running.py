@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from meshloom.errors import ConfigError, MeshError
 from meshloom.notify import tell_ready
 from meshloom_front.config import ServerConfig
+from meshloom_front.forwarded import Proxies
 from meshloom_front.http import http_protocol
 from meshloom_front.listening import listen
 from meshloom_front.monitoring import open_monitoring
@@ -73,6 +74,7 @@ async def serve(config: ServerConfig, parts: Parts) -> None:
             await stack.enter_async_context(opening())
         if parts.services or parts.app or parts.upgrades is not None:
             limits = PortLimits.that_fit(_most_files())
+            rpc.callers.proxies = Proxies(config.believed_proxies)
             port = SharedTCPPort(http_protocol(parts.app or _nothing), rpc, limits, parts.upgrades)
             socket = listen(config.listen, "listen")
             stop_accepting = await stack.enter_async_context(

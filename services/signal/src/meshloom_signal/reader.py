@@ -6,8 +6,8 @@ from typing import Final
 import anyio
 
 from meshloom_front.rpc.call import Call
-from meshloom_signal.rates import UNPROVEN_BURST, UNPROVEN_PER_SECOND, Rate
-from meshloom_signal.standing import Rank
+from meshloom_signal.shares import Shared
+from meshloom_signal.standing import Rank, Silence
 
 QUEUE: Final = 256
 """Messages that wait for one reader; the oldest are dropped, since agents repeat what matters."""
@@ -16,41 +16,45 @@ QUEUE_BYTES: Final = 1 << 20
 
 
 class Waiting:
-    """Messages for one reader, in their order; those of proven senders come first, and are dropped last."""
+    """Messages for one reader, in their order; those of senders with more to show come first, and are dropped last."""
 
     def __init__(self) -> None:
         self._proven: deque[bytes] = deque()
-        self._others: deque[bytes] = deque()
+        self._seen: deque[bytes] = deque()
+        self._claimed: deque[bytes] = deque()
         self.size = 0
 
     def __len__(self) -> int:
-        return len(self._proven) + len(self._others)
+        return len(self._proven) + len(self._seen) + len(self._claimed)
 
     def __bool__(self) -> bool:
-        return bool(self._proven or self._others)
+        return bool(self._proven or self._seen or self._claimed)
 
-    def add(self, message: bytes, *, proven: bool) -> int:
-        """Adds a message; returns how many had to go for it."""
-        (self._proven if proven else self._others).append(message)
+    def add(self, message: bytes, rank: Rank) -> int:
+        """Adds a message of a sender of that rank; returns how many had to go for it."""
+        if rank is Rank.PROVEN:
+            self._proven.append(message)
+        else:
+            (self._seen if rank is Rank.SEEN else self._claimed).append(message)
         self.size += len(message)
         dropped = 0
         while len(self) > QUEUE or self.size > QUEUE_BYTES:
-            self._pop(self._others or self._proven)
+            self._pop(self._claimed or self._seen or self._proven)
             dropped += 1
         return dropped
 
     def first(self) -> bytes:
         """Returns the message that is sent next."""
-        return (self._proven or self._others)[0]
+        return (self._proven or self._seen or self._claimed)[0]
 
     def take(self) -> bytes:
         """Removes and returns the message that is sent next."""
-        return self._pop(self._proven or self._others)
+        return self._pop(self._proven or self._seen or self._claimed)
 
     def clear(self) -> None:
         """Drops all."""
-        self._proven.clear()
-        self._others.clear()
+        for each in (self._proven, self._seen, self._claimed):
+            each.clear()
         self.size = 0
 
     def _pop(self, messages: deque[bytes]) -> bytes:
@@ -67,26 +71,27 @@ class Reader:
         waiting: Messages that waited for an older stream.
 
     Attributes:
-        unproven: Rate of the messages that senders without a proof may send to it.
+        shared: What senders without a proof may send to it together.
+        silence: How long its client has said nothing; for one behind a proxy.
         ended: Whether it gets nothing more.
         removed: Whether its peer was removed.
         answered: When its other side last answered that it is there.
     """
 
     def __init__(self, call: Call, rank: Rank, *, proxied: bool, now: float, waiting: Waiting | None = None) -> None:
-        self.call, self.rank, self.proxied, self.since = call, rank, proxied, now
+        self.call, self.rank, self.proxied = call, rank, proxied
         self.waiting = waiting or Waiting()
-        self.unproven = Rate(UNPROVEN_PER_SECOND, UNPROVEN_BURST, now)
+        self.shared, self.silence = Shared(now), Silence(now)
         self.ended = self.removed = False
         self.answered = float("-inf")
         self._news = anyio.Event()
         self._blocked = False
 
-    def add(self, message: bytes, *, proven: bool) -> int:
-        """Sends a message, now if the reader keeps up; returns how many older ones had to go."""
+    def add(self, message: bytes, rank: Rank) -> int:
+        """Sends a message of a sender of that rank, now if the reader keeps up; returns how many had to go for it."""
         if not self.waiting and not self.ended and self.call.offer(message):
             return 0
-        dropped = self.waiting.add(message, proven=proven)
+        dropped = self.waiting.add(message, rank)
         self._count()
         self._news.set()
         return dropped

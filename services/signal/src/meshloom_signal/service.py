@@ -22,6 +22,7 @@ from meshloom_signal.contenders import Contender, Contenders
 from meshloom_signal.peers import Anyone, Peers
 from meshloom_signal.rates import Sender, Senders
 from meshloom_signal.reader import Reader
+from meshloom_signal.shares import Shares
 from meshloom_signal.standing import Holder, Proven, Rank, Verdict, decide
 
 SERVICE: Final = "signalexchange.SignalExchange"
@@ -65,7 +66,7 @@ class SignalService:
         self._readers: dict[str, Reader] = {}
         self._contenders = Contenders()
         self._proven = Proven(clock)
-        self._senders = Senders(clock)
+        self._senders, self._shares = Senders(clock), Shares()
         self._stopping = False
         self._forwarded = Counter("meshloom_signal_forwarded", "Messages handed to their recipient", registry=registry)
         dropped = Counter("meshloom_signal_dropped", "Messages not delivered", ["reason"], registry=registry)
@@ -109,22 +110,31 @@ class SignalService:
         key, recipient = message.key, message.remoteKey
         if not self._peers.knows(key):
             raise self._not_registered()
-        sender, now = self._senders.of(call.connection), self._clock()
+        sender, now = self._senders.of(call.connection, _place(call)), self._clock()
         if not sender.take(key, now):
             self._rate.inc()
             return b""
         if key == recipient:
             self._knock(key, data)
+        own = self._readers.get(key)
+        says = own is not None and own.proxied and own.call.address == call.address
+        if says and own is not None:
+            own.silence.say(now, to_itself=key == recipient)
         reader = self._readers.get(recipient)
-        proven = key in sender.proven
         if reader is None:
             self._absent.inc()
-        elif not proven and not reader.unproven.take(now):
-            self._rate.inc()
-        else:
-            self._forwarded.inc()
-            if dropped := reader.add(data, proven=proven):
-                self._slow.inc(dropped)
+            return b""
+        rank = sender.rank(key, now, lambda: self._claimed(key, call))
+        if rank is not Rank.PROVEN:
+            source = key if rank is Rank.SEEN else network_of(call.address)
+            if not self._shares.take(recipient, reader.shared, rank, source, now):
+                self._rate.inc()
+                return b""
+        if reader.proxied and not (says and own is reader):
+            reader.silence.tell(now)
+        self._forwarded.inc()
+        if dropped := reader.add(data, rank):
+            self._slow.inc(dropped)
         return b""
 
     def _knock(self, key: str, data: bytes) -> None:
@@ -252,7 +262,9 @@ class SignalService:
         rank = old.rank
         if rank is not Rank.PROVEN:
             rank = self._claimed(key, old.call)  # its peer may have been seen elsewhere since
-        return Holder(rank, old.proxied, old.call.connection is call.connection, self._clock() - old.since)
+        same_place = call.is_forwarded and old.call.is_forwarded and call.address == old.call.address
+        quiet = old.silence.is_long(self._clock(), same_place=same_place)
+        return Holder(rank, old.proxied, old.call.connection is call.connection, quiet)
 
     def _contend(self, key: str, call: Call) -> Contender:
         if self._stopping:
@@ -272,6 +284,11 @@ class SignalService:
     def _not_registered(self) -> CallFailed:
         self._unknown.inc()
         return CallFailed(Status.PERMISSION_DENIED, "peer is not registered")
+
+
+def _place(call: Call) -> str:
+    """Returns where a proxy says that a call comes from; nothing where none says it."""
+    return network_of(call.address) if call.is_forwarded else ""
 
 
 def _stopping() -> CallFailed:

@@ -2,7 +2,9 @@
 
 The protocol of NetBird does not prove a key: whoever knows a public key can open a stream for it. A stream that proves
 its key (:mod:`meshloom.protocol.signal_proof`) comes before all others. Among the rest the one that is there stays
-while it answers, except where the new one comes from the address at which management knows the peer.
+while it answers, except where the new one comes from the address at which management knows the peer. A proxy answers
+for its clients, whether they are there or not; but those that are there say something to themselves where they hear
+nothing from others (NetBird's watchdog, each 30 to 40 seconds).
 """
 
 from collections.abc import Callable
@@ -11,8 +13,8 @@ from typing import Final
 
 import attrs
 
-SETTLED: Final = 10.0
-"""Seconds for which a stream by a proxy, which cannot be asked, is left alone."""
+QUIET: Final = 60.0
+"""Seconds without any sign of life after which a client behind a proxy has gone."""
 PROVEN_FOR: Final = 600.0
 """Seconds after the end of a proven stream in which nobody gets its key's messages without a proof."""
 MOST_PROVEN: Final = 65_536
@@ -48,13 +50,13 @@ class Holder:
     Args:
         proxied: Whether a proxy ends its connection: then the proxy answers, whether the agent is there or not.
         same_connection: Whether the new stream came by the same connection as this one.
-        age: Seconds for which it has had them.
+        quiet: Whether its client, which is behind a proxy, has gone, as far as its silence tells.
     """
 
     rank: Rank
     proxied: bool
     same_connection: bool
-    age: float
+    quiet: bool
 
 
 def decide(new: Rank, old: Holder | None, *, needs_proof: bool) -> Verdict:
@@ -65,9 +67,42 @@ def decide(new: Rank, old: Holder | None, *, needs_proof: bool) -> Verdict:
         return Verdict.REFUSE
     if old is None or new > old.rank or (old.same_connection and not old.proxied):
         return Verdict.TAKE
-    if not old.proxied:
-        return Verdict.ASK
-    return Verdict.TAKE if new is old.rank and old.age >= SETTLED else Verdict.REFUSE
+    return Verdict.TAKE if old.proxied and old.quiet and new is old.rank else Verdict.ASK
+
+
+class Silence:
+    """How long nothing has come from a client behind a proxy.
+
+    Args:
+        now: When its stream began.
+    """
+
+    __slots__ = ("_beats", "_said", "_told")
+
+    def __init__(self, now: float) -> None:
+        self._said = self._told = now
+        self._beats = False
+
+    def say(self, now: float, *, to_itself: bool) -> None:
+        """Takes note of a message in the client's name, from where its stream comes."""
+        self._said = now
+        self._beats = self._beats or to_itself
+
+    def tell(self, now: float) -> None:
+        """Takes note of a message of another one for it: as long as these come, it need not say anything."""
+        self._told = now
+
+    def is_long(self, now: float, *, same_place: bool) -> bool:
+        """Tells whether the client has gone.
+
+        Args:
+            now: Seconds, monotone.
+            same_place: Whether the asker comes from the very address of the client. Elsewhere, silence counts only of
+                clients that have said something to themselves before, and that nobody spares it.
+        """
+        if now - self._said < QUIET:
+            return False
+        return same_place or (self._beats and now - self._told >= QUIET)
 
 
 class Proven:

@@ -20,6 +20,8 @@ TABLE_OF_NOTHING: Final = b"\x20"
 """Before a block: nothing is remembered any more (RFC 7541 section 6.3)."""
 TABLE_UPDATES: Final = 2
 """How often a block may change the size of what is remembered, before its first field (RFC 7541 section 4.2)."""
+JOINED: Final = b"x-forwarded-for"
+"""The field of which a request may have several that count together (RFC 9110 section 5.3)."""
 _PSEUDO: Final = frozenset((b":method", b":scheme", b":path", b":authority"))
 _NEEDED: Final = (b":method", b":scheme", b":path")
 _OF_CONNECTIONS: Final = frozenset(
@@ -71,7 +73,7 @@ def _updates(block: bytes) -> int:
 
 
 def check(fields: Fields) -> dict[bytes, bytes]:
-    """A request's fields by their names; of those that occur again, the first.
+    """A request's fields by their names; of those that occur again the first, but all of :data:`JOINED`.
 
     Raises:
         StreamError: They are no request (RFC 9113 sections 8.2 and 8.3).
@@ -90,6 +92,8 @@ def check(fields: Fields) -> dict[bytes, bytes]:
                 raise StreamError(Code.PROTOCOL_ERROR, "a field has no place in HTTP/2")
         if _breaks_lines(value):
             raise StreamError(Code.PROTOCOL_ERROR, "a field's value has more than one line")
+        if name in found and name == JOINED:
+            value = found.pop(name) + b"," + value  # noqa: PLW2901 - each proxy may append a field of its own
         found.setdefault(name, value)
     for name in _NEEDED:
         if not found.get(name):

@@ -24,6 +24,9 @@ class Carrier(Protocol):
     liveness: Liveness
     is_known: bool
 
+    def origin(self, fields: Mapping[bytes, bytes]) -> str:
+        """Tell where a request comes from."""
+
     def flush(self) -> None:
         """Send what is to be sent."""
 
@@ -50,12 +53,12 @@ class Call:
     """A call that is open.
 
     Args:
-        address: Of whoever calls, as far as the network tells; empty where it does not.
+        address: Of whoever calls, as far as the network and believed proxies tell; empty where they do not.
     """
 
     def __init__(self, carrier: Carrier, number: int, method: "Method", fields: Mapping[bytes, bytes]) -> None:
         self._carrier, self.number, self.method, self._fields = carrier, number, method, fields
-        self.address = carrier.address
+        self.address = carrier.origin(fields)
         self.incoming = Messages()
         self.begun = False
         self.task: asyncio.Task[None] | None = None
@@ -75,6 +78,11 @@ class Call:
     def is_known(self) -> bool:
         """Whether the caller, or another one by the same connection, has shown who it is."""
         return self._carrier.is_known
+
+    @property
+    def is_forwarded(self) -> bool:
+        """Whether the address is one that a believed proxy has named, not the other side of the connection."""
+        return self.address != self._carrier.address
 
     def prove(self) -> None:
         """Tells that the caller has shown who it is, by a sealed message of a registered peer or a valid token.

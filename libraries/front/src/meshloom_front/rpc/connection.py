@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from meshloom_front.callers import Caller, Callers
 from meshloom_front.costs import cost_of_reading
+from meshloom_front.forwarded import HEADER
 from meshloom_front.http2.connection import STREAMS, ServerConnection
 from meshloom_front.http2.events import DataCame, RequestCame
 from meshloom_front.http2.frames import HTTP2Error
@@ -60,6 +62,10 @@ class Connection(asyncio.Protocol):
         self._alive: asyncio.TimerHandle | None = None
         self._proof: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
+
+    def origin(self, fields: Mapping[bytes, bytes]) -> str:
+        """Tell where a request comes from."""
+        return self._caller.origin(fields.get(HEADER, b""))
 
     # The network.
 
