@@ -22,6 +22,8 @@ from meshloom.tunnel import PeerStats, Tunnel, TunnelContext, TunnelPeer, Tunnel
 
 pytestmark = pytest.mark.anyio
 
+GROUP = ip_interface("ff02::1/64")
+"""What no host takes for an address of its own."""
 STUN = bytes.fromhex("000100002112a442") + b"transaction!"
 RUBBISH = (b"", b"rubbish", bytes(4096), bytes.fromhex("0100000000000000") + bytes(140), STUN[:7], STUN[::-1])
 
@@ -129,6 +131,21 @@ class TunnelContract(TunnelPathsContract, BackendContract):
                 await tunnel.apply(TunnelState(ONE, listen_port=other.address[1]))
             await tunnel.apply(TunnelState(ONE, listen_port=other.address[1]))
             assert tunnel.listen_port == other.address[1]
+
+    async def test_a_refused_state_leaves_what_was_before(self, pair: Callable[[], Any], ground: TunnelGround) -> None:
+        async with pair() as both:
+            await both.meet()
+            link = ground.link(both.one.interface)
+            with pytest.raises(TunnelError, match=both.one.interface):
+                await both.one.apply(addresses=(GROUP,), mtu=1400, peers={})
+            assert ground.link(both.one.interface) == link
+            before = await both.two.stats()
+            both.one.send(1000)
+            await until(lambda: both.two.has_received(1000, before))
+
+    async def test_after_a_refused_first_state_another_is_taken(self, pair: Callable[..., Any]) -> None:
+        async with pair(GROUP) as both:
+            await both.meet()
 
     async def test_handshakes_and_bytes_are_counted(self, pair: Callable[[], Any]) -> None:
         async with pair() as both:

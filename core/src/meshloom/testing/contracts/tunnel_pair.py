@@ -7,11 +7,13 @@ from typing import Any
 
 import anyio
 import attrs
+import pytest
 
 from meshloom.backend import Backend
+from meshloom.errors import TunnelError
 from meshloom.model.keys import PrivateKey, PublicKey
 from meshloom.testing.tunnel_ground import TunnelGround
-from meshloom.tunnel import Address, PeerStats, Tunnel, TunnelContext, TunnelPeer, TunnelState
+from meshloom.tunnel import Address, IPInterface, PeerStats, Tunnel, TunnelContext, TunnelPeer, TunnelState
 
 WITHIN = 30
 """Seconds in which what was sent has arrived, on a slow machine and after lost handshakes."""
@@ -96,13 +98,21 @@ async def until(condition: Callable[[], Awaitable[Any]], within: float = WITHIN)
 
 @asynccontextmanager
 async def opened_pair(
-    backend: Backend[TunnelContext, Tunnel], options: Any, context: TunnelContext, ground: TunnelGround
+    backend: Backend[TunnelContext, Tunnel],
+    options: Any,
+    context: TunnelContext,
+    ground: TunnelGround,
+    refused: IPInterface | None = None,
 ) -> AsyncIterator[Pair]:
-    """Only the first knows where the other is."""
+    """Only the first knows where the other is; it is told to have a *refused* address at first."""
     second = attrs.evolve(context, interface="mlt1")
     async with backend.open(options, context) as one, backend.open(options, second) as two:
         await two.apply(there := _state(TWO, "10.77.0.2/24", ONE.public, None))
-        await one.apply(here := _state(ONE, "10.77.0.1/24", TWO.public, two.listen_port))
+        here = _state(ONE, "10.77.0.1/24", TWO.public, two.listen_port)
+        if refused is not None:
+            with pytest.raises(TunnelError):
+                await one.apply(attrs.evolve(here, addresses=(refused,)))
+        await one.apply(here)
         yield Pair(
             Side(context.interface, one, ground, here, TWO.public),
             Side(second.interface, two, ground, there, ONE.public),

@@ -88,6 +88,7 @@ class MemoryNetwork:
         foreign: Names of interfaces that somebody else has.
         taken: UDP ports that something else has, on every host.
         others: Who hears at an address that is no tunnel's.
+        refusal: Says why a host refuses a state; empty where it takes it.
         is_allowed: Whether tunnels may be made.
 
     Args:
@@ -107,6 +108,7 @@ class MemoryNetwork:
         self.foreign: set[str] = set()
         self.taken: set[int] = set()
         self.others: dict[Address, Callable[[bytes, Address], None]] = {}
+        self.refusal: Callable[[TunnelState], str] = _no_refusal
         self.is_allowed = True
         self._sessions = itertools.count(1)
 
@@ -145,8 +147,10 @@ class MemoryNetwork:
         """Make the device match, as the contract says.
 
         Raises:
-            TunnelError: The port is taken.
+            TunnelError: The port is taken, or the host refuses the state.
         """
+        if why := self.refusal(state):
+            raise TunnelError(f"the interface {interface} cannot be configured: {why}")
         device = self.devices.setdefault(interface, MemoryDevice(interface, self.hosts(interface)))
         before = device.state
         if before is None or state.listen_port != before.listen_port:
@@ -336,6 +340,11 @@ class MemoryTunnel(Tunnel):
     def _check(self) -> None:
         if self.device.gone.is_set():
             raise TunnelError(f"the interface {self.device.interface} is gone")
+
+
+def _no_refusal(state: TunnelState) -> str:
+    """Refuses what Linux refuses: a group is not a host's own address."""
+    return next((f"{each} is a group" for each in state.addresses if each.version == 6 and each.ip.is_multicast), "")
 
 
 def _lost(_data: bytes, _source: Address) -> None:

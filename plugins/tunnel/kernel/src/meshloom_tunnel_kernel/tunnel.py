@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import anyio.lowlevel
@@ -70,7 +70,18 @@ class KernelTunnel(Tunnel):
         return self._listen_port
 
     async def apply(self, state: TunnelState) -> None:
-        """Tell the kernel the difference: first the port, since it alone depends on others."""
+        """Tells the kernel the difference; where it refuses a part of it, takes back what it had taken."""
+        old = self._applied
+        try:
+            await self._make(state)
+        except TunnelError:
+            if old is not None:
+                with suppress(TunnelError):  # the first refusal says what is wrong
+                    await self._make(old)
+            raise
+
+    async def _make(self, state: TunnelState) -> None:
+        """Tells the kernel the difference: first the port, since it alone depends on others."""
         old = self._applied
         changes = list(peer_changes(old.peers if old else {}, state.peers))
         if old is None:
@@ -90,13 +101,13 @@ class KernelTunnel(Tunnel):
         if new_port:
             self._listen_port = (await self._look()).listen_port
             self._beside.use(self._listen_port)
+        self._applied = state  # from here on a part of it may be taken
         if old is None or (old.addresses, old.mtu) != (state.addresses, state.mtu):
             await configure_link(self._interface, state.addresses, state.mtu)
         for message in set_peers(self._interface, changes):
             await self._tell(message, "peers")
             await anyio.lowlevel.checkpoint()
         await self._routes.apply(state.peers)
-        self._applied = state
 
     async def set_endpoints(self, endpoints: Mapping[PublicKey, Address]) -> None:
         """Tell the kernel."""

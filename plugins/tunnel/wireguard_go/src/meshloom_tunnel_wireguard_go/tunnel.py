@@ -1,7 +1,7 @@
 """The device: state applied over the control socket, addresses by netlink, STUN by raw sockets."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 
@@ -50,7 +50,20 @@ class WireguardGoTunnel(Tunnel):
         return self._listen_port
 
     async def apply(self, state: TunnelState) -> None:
-        """Tell the program and the kernel the difference: first the port, since it alone depends on others."""
+        """Tells the program and the kernel the difference; where one refuses a part, takes back what was taken."""
+        old = self._applied
+        try:
+            await self._make(state)
+        except TunnelError:
+            if old is not None:
+                with suppress(TunnelError):  # the first refusal says what is wrong
+                    await self._make(old)
+            elif self._applied is not None:
+                self._applied, self._left = None, self._left | state.peers.keys()  # the next one sends everything
+            raise
+
+    async def _make(self, state: TunnelState) -> None:
+        """Tells the program and the kernel the difference: first the port, since it alone depends on others."""
         old = self._applied
         changes = list(peer_changes(old.peers if old else {}, state.peers))
         if old is None:
@@ -59,6 +72,7 @@ class WireguardGoTunnel(Tunnel):
             await raise_link(self._program.interface, OURS)
         if old is None or old.listen_port != state.listen_port:
             await self._listen(state.listen_port)
+        self._applied = state  # from here on a part of it may be taken
         if old is None or (old.addresses, old.mtu) != (state.addresses, state.mtu):
             await configure_link(self._program.interface, state.addresses, state.mtu)
         new_key = old is None or old.private_key != state.private_key
@@ -70,7 +84,6 @@ class WireguardGoTunnel(Tunnel):
                 "peers",
             )
         await self._routes.apply(state.peers)
-        self._applied = state
 
     async def set_endpoints(self, endpoints: Mapping[PublicKey, Address]) -> None:
         """Tell the program."""
