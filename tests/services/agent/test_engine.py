@@ -107,7 +107,7 @@ async def test_ipv6_of_the_mesh_is_left_out_where_it_is_not_wanted(agents, manag
     update = management.map_of(one.key.text, [], serial=100)
     update.NetworkMap.peerConfig.address_v6 = bytes(15) + b"\1\x40"
     management.tell(one.key.text, update)
-    await until(lambda: one.engine._serial == 100)
+    await until(lambda: one.engine._maps.serial == 100 and one.tunnel.state.addresses)
     assert one.tunnel.state.addresses == (ip_interface("100.64.0.1/16"),)
     assert list(management.metas[-1].capabilities) == [1]
 

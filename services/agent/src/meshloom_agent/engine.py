@@ -6,29 +6,25 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import anyio
-import attrs
 from anyio.abc import TaskGroup
 
 from meshloom.config import Chosen
-from meshloom.errors import MeshError, ProtocolError, TunnelError
+from meshloom.errors import MeshError, TunnelError
 from meshloom.model.keys import PrivateKey, PublicKey
 from meshloom.protocol.signal import SignalMessage
 from meshloom.rpc import management_pb2 as pb
-from meshloom.tunnel import PeerStats, Tunnel, TunnelContext, TunnelState
+from meshloom.tunnel import PeerStats, Tunnel, TunnelContext
 from meshloom_agent.channel import parse_url
 from meshloom_agent.facts import system_meta
 from meshloom_agent.files import AgentSettings, StateDir
 from meshloom_agent.handshakes import Handshakes
 from meshloom_agent.management_client import ManagementClient
 from meshloom_agent.map_keeper import MapKeeper
+from meshloom_agent.maps import TUNNEL, Maps
 from meshloom_agent.mesh import Mesh, MeshOptions
 from meshloom_agent.network import (
-    OwnAddress,
     external_addresses,
-    is_refused,
-    own_address,
     relays,
-    remote_peers,
     signal_address,
     stun_servers,
     turn_servers,
@@ -41,12 +37,11 @@ from meshloom_agent.server_identity import ServerKeys
 from meshloom_agent.signal_client import SignalClient
 from meshloom_agent.surroundings import addresses_of, gateway, resolved
 from meshloom_agent.sync import ManagementLink
-from meshloom_agent.trust import MapRefused, Refusals, Surroundings, check_overlay
+from meshloom_agent.trust import Refusals, Surroundings, check_overlay
 from meshloom_linux.watch import host_interfaces, network_changes
 
 _log = logging.getLogger(__name__)
 
-DEFAULT_MTU = 1280
 LOOK_EVERY = 30.0
 """Seconds between two looks at WireGuard's handshakes."""
 RESOLVE_EVERY = 300.0
@@ -86,20 +81,17 @@ class Engine:
             extra_roots=extra_roots,
             port_mapping=settings.port_mapping,
         )
-        self._preshared = files.preshared_key()
         self._roots = extra_roots
         address = parse_url(settings.management_url)
         identity = (servers or ServerKeys(files)).at(address)
         self._client = ManagementClient(address, self._key, extra_roots, identity)
         self._link = ManagementLink(self._client, files, report, self._meta, self._take_update)
         self._keeper = MapKeeper(files)
+        keys = self._key, files.preshared_key()
+        self._maps = Maps(settings, report, self._paths, keys, keep=self._keeper.keep, apply_soon=self._apply_soon)
         self._handshakes = Handshakes()
         self._tunnel: Tunnel | None = None
         self._signal: SignalClient | None = None
-        self._own: OwnAddress | None = None
-        self._newest = pb.SyncResponse()
-        self._serial = 0
-        self._around = Surroundings()
         self._tasks: TaskGroup | None = None
         self._stuns: list[tuple[str, int]] = []
         self._resolve = anyio.Event()
@@ -138,23 +130,17 @@ class Engine:
         kept = self._files.last_map()
         await self._look_around()
         if kept is not None:
-            self._serial = kept.NetworkMap.Serial
-            kept = usable(kept, self._around)
+            self._maps.serial = kept.NetworkMap.Serial
+            refusals = Refusals()
+            kept = usable(kept, self._maps.around, refusals)
+            self._report.refuse(TUNNEL, refusals.told)
         if first is None and kept is None:
             self._report.waiting_for = f"management at {self._client.address.url}"
             first = await self._link.log_in()
-        if first is not None:
-            self._newest.netbirdConfig.CopyFrom(first.netbirdConfig)
-            self._newest.peerConfig.CopyFrom(first.peerConfig)
-        if kept is not None:
-            if first is None or kept.NetworkMap.peerConfig.address == first.peerConfig.address:
-                self._newest.NetworkMap.CopyFrom(kept.NetworkMap)
-            if first is None:
-                self._newest.netbirdConfig.CopyFrom(kept.netbirdConfig)
-                self._newest.peerConfig.CopyFrom(kept.NetworkMap.peerConfig)
-        self._take_address(self._newest.peerConfig)
-        self._take_config(self._newest.netbirdConfig)
-        self._take_peers()
+        last = kept or pb.SyncResponse()
+        self._maps.config = first.netbirdConfig if first is not None else last.netbirdConfig
+        self._take_config(self._maps.config)
+        self._maps.begin(first.peerConfig if first is not None else last.NetworkMap.peerConfig, last.NetworkMap)
 
     async def _look_around(self) -> None:
         """Finds what the mesh must leave alone; a kept map that cuts management off is not used any longer.
@@ -162,10 +148,11 @@ class Engine:
         Raises:
             MapRefused: Our own addresses in the mesh are not to be believed, as is known now.
         """
-        management = await addresses_of(self._client.address) or self._around.management
-        self._around = Surroundings(management, gateway())
-        if self._own is not None:
-            check_overlay(self._own.addresses, self._around)
+        maps = self._maps
+        management = await addresses_of(self._client.address) or maps.around.management
+        maps.around = Surroundings(management, gateway())
+        if (own := maps.use.own) is not None:
+            check_overlay(own.addresses, maps.around)
 
     def ask_soon(self, *, another_account: bool) -> None:
         """Asks management now: the user has just logged in.
@@ -174,58 +161,18 @@ class Engine:
             another_account: Whether maps may begin to count anew.
         """
         if another_account:
-            self._serial = 0
+            self._maps.serial = 0
         self._link.ask_soon(reopen=another_account)
 
     def _take_update(self, update: pb.SyncResponse, begins_anew: bool) -> None:
         if update.HasField("netbirdConfig"):
             self._take_config(update.netbirdConfig)
-            if update.netbirdConfig.stuns or not self._newest.netbirdConfig.stuns:
-                self._newest.netbirdConfig.CopyFrom(update.netbirdConfig)
+            if update.netbirdConfig.stuns or not self._maps.config.stuns:
+                self._maps.config = update.netbirdConfig
         if update.HasField("NetworkMap"):
-            self._take_map(update.NetworkMap, 0 if begins_anew else self._serial)
+            self._maps.take(update.NetworkMap, begins_anew=begins_anew)
         self._start_signal()
         self._report.progress()
-
-    def _take_map(self, new: pb.NetworkMap, serial: int) -> None:
-        if why := is_refused(self._newest.NetworkMap, new, serial):
-            _log.warning("a network map is not applied: %s", why)
-            self._report.refuse("network map", (f"the newest one is not applied: {why}",))
-            self._report.counters.refused_maps += 1
-            return
-        before, after = len(self._newest.NetworkMap.remotePeers), len(new.remotePeers)
-        if after * 2 < before:
-            _log.warning("the network map has %d peers, and had %d (serial %d)", after, before, new.Serial)
-        self._serial = new.Serial
-        self._report.counters.maps += 1
-        self._newest.NetworkMap.CopyFrom(new)
-        if new.HasField("peerConfig"):
-            self._take_address(new.peerConfig)
-        self._take_peers()
-        self._keeper.keep(self._newest)
-
-    def _take_address(self, config: pb.PeerConfig) -> None:
-        try:
-            own = own_address(config)
-            check_overlay(own.addresses, self._around)
-        except (ProtocolError, MapRefused) as error:
-            if self._own is None:
-                raise
-            _log.error("%s; the old one stays", error)
-            self._report.refuse("address", (f"{error}; the old one stays",))
-            return
-        self._report.refuse("address", ())
-        if not self._settings.ipv6:
-            own = attrs.evolve(own, addresses=tuple(each for each in own.addresses if each.version == 4))
-        lazy = config.LazyConnectionEnabled if self._settings.lazy is None else self._settings.lazy
-        self._report.lazy = lazy
-        self._paths.set_lazy(lazy)
-        self._mesh.options = attrs.evolve(self._mesh.options, mtu=self._settings.mtu or own.mtu or DEFAULT_MTU)
-        if own != self._own:
-            self._own = own
-            self._report.addresses, self._report.fqdn = own.addresses, own.fqdn
-            self._mesh.set_overlay([address.network for address in own.addresses])
-            self._apply.set()
 
     def _take_config(self, config: pb.NetbirdConfig) -> None:
         refusals = Refusals()
@@ -246,14 +193,6 @@ class Engine:
             return ()
         return self._settings.home_relays or told
 
-    def _take_peers(self) -> None:
-        refusals, own = Refusals(), self._own.addresses if self._own is not None else ()
-        peers = remote_peers(self._newest.NetworkMap, self._public, own, refusals, around=self._around)
-        self._report.refuse("network map", refusals.told)
-        self._mesh.set_peers(peers, anyio.current_time())
-        self._apply.set()  # allowed addresses may be others
-        self._paths.flush()
-
     async def _meta(self) -> pb.PeerSystemMeta:
         return await system_meta(self._settings.hostname, ipv6=self._settings.ipv6)
 
@@ -263,7 +202,7 @@ class Engine:
         if self._signal is not None or self._tasks is None:
             return
         refusals = Refusals()
-        address = signal_address(self._newest.netbirdConfig, refusals)
+        address = signal_address(self._maps.config, refusals)
         self._report.refuse("signal", refusals.told)
         if address is None:
             return
@@ -337,24 +276,7 @@ class Engine:
             await self._apply_state()
 
     async def _apply_state(self) -> None:
-        """Make the tunnel what it should be; a taken port is replaced by a free one."""
-        if self._own is None:
-            return
-        state = TunnelState(
-            self._key,
-            self._settings.port,
-            self._own.addresses,
-            self._mesh.options.mtu,
-            self._paths.tunnel_peers(self._preshared),
-        )
-        try:
-            await self._running.apply(state)
-        except TunnelError as error:
-            if self._running.listen_port:
-                raise
-            _log.warning("--wireguard-port %d: %s: taking a free port", self._settings.port, error)
-            self._settings = attrs.evolve(self._settings, port=0)
-            await self._running.apply(attrs.evolve(state, listen_port=0))
+        await self._maps.apply(self._running)
         self._report.listen_port = self._running.listen_port
 
     async def _watch_tunnel(self) -> None:

@@ -44,11 +44,17 @@ OLDER_FIX = "if the server was restored, accept that with: meshloom up --accept-
 
 @attrs.frozen
 class OwnAddress:
-    """What this machine is in the mesh."""
+    """What this machine is in the mesh.
 
-    addresses: tuple[IPInterface, ...]
-    fqdn: str
-    mtu: int
+    Args:
+        mtu: Of the tunnel's interface; 0 where management says none that can be.
+        lazy: Whether peers without traffic sleep.
+    """
+
+    addresses: tuple[IPInterface, ...] = ()
+    fqdn: str = ""
+    mtu: int = 0
+    lazy: bool = False
 
 
 def own_address(config: pb.PeerConfig) -> OwnAddress:
@@ -64,7 +70,14 @@ def own_address(config: pb.PeerConfig) -> OwnAddress:
     except ValueError as error:
         raise ProtocolError(f"management gave no overlay address: {error}") from error
     mtu = config.mtu if config.mtu in MTUS else 0
-    return OwnAddress(tuple(addresses), printable(config.fqdn, LONGEST_NAME), mtu)
+    return OwnAddress(tuple(addresses), printable(config.fqdn, LONGEST_NAME), mtu, config.LazyConnectionEnabled)
+
+
+def mtu_refusal(config: pb.PeerConfig) -> tuple[str, ...]:
+    """Returns what is to be said of an MTU that no interface takes; nothing where there is none, or one that can be."""
+    if not config.mtu or config.mtu in MTUS:
+        return ()
+    return (f"the MTU {config.mtu} is not used: {MTUS.start} to {MTUS.stop - 1} can be",)
 
 
 def remote_peers(
@@ -213,12 +226,12 @@ def external_addresses(mapped: Sequence[str], interfaces: Sequence[tuple[str, st
     return found
 
 
-def usable(kept: pb.SyncResponse, around: Surroundings) -> pb.SyncResponse | None:
-    """Returns the map of the last run, unless this machine must not have the addresses in it."""
+def usable(kept: pb.SyncResponse, around: Surroundings, refusals: Refusals | None = None) -> pb.SyncResponse | None:
+    """Returns the map of the last run, unless this machine must not have the addresses in it; that is noted then."""
     try:
         check_overlay(own_address(kept.NetworkMap.peerConfig).addresses, around)
     except (MapRefused, ProtocolError) as error:
-        _log.error("the kept network map is not used: %s", error)
+        (refusals or Refusals()).add(f"the kept network map is not used: {error}")
         return None
     return kept
 
