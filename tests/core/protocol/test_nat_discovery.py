@@ -119,7 +119,7 @@ def test_a_server_that_is_not_there_ends_the_search():
     began = lab.clock.now
     report = discover(lab, lab.internet.host(), (lab.internet.host().ipv4, PORT))
     assert report == NatReport(report.server)
-    assert lab.clock.now - began < 1.5
+    assert lab.clock.now - began < 4.0
 
 
 def test_lost_datagrams_are_sent_again():

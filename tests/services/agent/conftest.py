@@ -69,7 +69,7 @@ class Management(Server, ManagementServiceServicer):
     def __init__(self, signal_target):
         super().__init__()
         self.key = PrivateKey.of(os.urandom(32))
-        self.signal_target = signal_target
+        self.signal_target, self.signal_protocol = signal_target, pb.HostConfig.HTTP
         self.peers, self.logins, self.streams, self.metas = {}, [], {}, []
         self.serial = 0
         self.refusal = None
@@ -104,6 +104,7 @@ class Management(Server, ManagementServiceServicer):
             self.peers[request.wgPubKey] = f"100.64.0.{len(self.peers) + 1}"
         response = pb.LoginResponse(peerConfig=self.config(request.wgPubKey))
         response.netbirdConfig.signal.uri = self.signal_target
+        response.netbirdConfig.signal.protocol = self.signal_protocol
         return self.sealed(request.wgPubKey, response)
 
     def config(self, key):
@@ -122,6 +123,7 @@ class Management(Server, ManagementServiceServicer):
     def map_of(self, key, remotes, *, empty=None, serial=None):
         made = pb.SyncResponse()
         made.netbirdConfig.signal.uri = self.signal_target
+        made.netbirdConfig.signal.protocol = self.signal_protocol
         made.NetworkMap.Serial = self.serial if serial is None else serial
         made.NetworkMap.peerConfig.CopyFrom(self.config(key))
         made.NetworkMap.remotePeers.extend(remotes)

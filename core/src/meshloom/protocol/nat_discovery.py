@@ -31,6 +31,8 @@ FULL_ANSWER = 100
 """Bytes of the longest answer: three IPv6 addresses and FINGERPRINT."""
 REPEAT_AFTER = (0.0, 0.2, 0.5)
 GIVE_UP_AFTER = 1.0
+SLOWEST = 2.5
+"""Seconds that a first answer may take besides; later ones get as long as that took."""
 UNKNOWN_ATTRIBUTE = 420
 
 
@@ -170,6 +172,7 @@ class NatDiscovery:
         self._server, self._local, self._entropy = server, local, entropy
         self._tests: list[_Test] = []
         self._then: Callable[[float], None] = self._after_first
+        self._slack = SLOWEST
         self._out: list[tuple[bytes, Address]] = []
         self._alternate: Address | None = None
         self._ask(now, (server, 0))
@@ -181,7 +184,7 @@ class NatDiscovery:
 
     def deadline(self) -> float | None:
         """When ``handle_timer`` has something to do."""
-        return min((_due(test) for test in self._tests if not test.is_over), default=None)
+        return min((self._due(test) for test in self._tests if not test.is_over), default=None)
 
     def receive(self, data: bytes, source: Address, now: float) -> None:
         """A datagram that came to the socket; what answers no request of ours is ignored."""
@@ -198,6 +201,7 @@ class NatDiscovery:
         elif message.kind == Kind.SUCCESS and mapped is not None:
             test.answered, test.source, test.mapped, test.other = True, source, mapped, other
             test.latency = now - test.began - REPEAT_AFTER[0] if test.tries == 1 else 0.0
+            self._slack = min(self._slack, now - test.began)
         else:
             return
         self._go_on(now)
@@ -205,7 +209,7 @@ class NatDiscovery:
     def handle_timer(self, now: float) -> None:
         """Repeat what is due, give up what waited long enough."""
         for test in self._tests:
-            if test.is_over or _due(test) > now:
+            if test.is_over or self._due(test) > now:
                 continue
             if test.tries >= len(REPEAT_AFTER):
                 test.gone = True
@@ -302,9 +306,10 @@ class NatDiscovery:
     def _end(self) -> None:
         self._tests, self.is_done = [], True
 
-
-def _due(test: _Test) -> float:
-    return test.began + (REPEAT_AFTER[test.tries] if test.tries < len(REPEAT_AFTER) else GIVE_UP_AFTER)
+    def _due(self, test: _Test) -> float:
+        if test.tries < len(REPEAT_AFTER):
+            return test.began + REPEAT_AFTER[test.tries]
+        return test.began + GIVE_UP_AFTER + self._slack
 
 
 def across_servers(reports: list[NatReport]) -> Behaviour:

@@ -10,15 +10,24 @@ import grpc
 
 from meshloom.errors import ConfigError
 
+CONNECT_WITHIN = 20.0
+"""Seconds for TCP's and TLS's handshakes and the server's first frame, which are four round trips and more.
+
+gRPC calls this ``min_reconnect_backoff_ms``, and waits between two tries by the other two (doc/connection-backoff.md of
+gRPC: MIN_CONNECT_TIMEOUT). A try ends early where it is refused.
+"""
+KEEPALIVE, KEEPALIVE_WITHIN = 30.0, 20.0
+"""Seconds between two PINGs on a connection that is in use, and for the answer to one."""
+FIRST_RETRY, LONGEST_RETRY = 0.5, 5.0
 OPTIONS = (
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_time_ms", int(KEEPALIVE * 1000)),
+    ("grpc.keepalive_timeout_ms", int(KEEPALIVE_WITHIN * 1000)),
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_receive_message_length", 16 << 20),
-    ("grpc.initial_reconnect_backoff_ms", 500),
-    ("grpc.min_reconnect_backoff_ms", 500),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.initial_reconnect_backoff_ms", int(FIRST_RETRY * 1000)),
+    ("grpc.min_reconnect_backoff_ms", int(CONNECT_WITHIN * 1000)),
+    ("grpc.max_reconnect_backoff_ms", int(LONGEST_RETRY * 1000)),
     ("grpc.use_local_subchannel_pool", 1),
 )
 SYSTEM_ROOTS = (

@@ -317,5 +317,5 @@ class Engine:
                 self._paths.transport_to(key) if path.is_relayed else "",
             )
             for key, remote in self._mesh.peers.items()
-            for path in [self._mesh.status(key)]
+            for path in [self._mesh.status(key, now)]
         ]

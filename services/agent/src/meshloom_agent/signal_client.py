@@ -23,8 +23,10 @@ from meshloom_agent.channel import ServerAddress, open_channel
 _log = logging.getLogger(__name__)
 
 PEER, REGISTERED = "x-wiretrustee-peer-id", "x-wiretrustee-peer-registered"
-SILENCE, ANSWER_WITHIN = 30.0, 10.0
+SILENCE, ANSWER_WITHIN = 30.0, 20.0
 """After so many seconds without a message we send ourselves one; without it the stream is opened anew."""
+SEND_WITHIN = 10.0
+"""Seconds for one message: what is late is of no use, and offers are repeated."""
 KNOCK_AFTER = 0.2
 """Mean seconds without the head of an answer."""
 STANDS = 10.0
@@ -114,7 +116,7 @@ class SignalClient:
             return
         envelope = pb.EncryptedMessage(key=self._public.text, remoteKey=message.other.text, body=sealed)
         try:
-            await self._stub.Send(envelope, timeout=10)
+            await self._stub.Send(envelope, timeout=SEND_WITHIN)
         except grpc.aio.AioRpcError as error:
             _log.debug("a signal message was not sent: %s", error.details())
 

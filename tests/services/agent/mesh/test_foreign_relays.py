@@ -45,7 +45,7 @@ def offered(own, other, relay, ip=None):
 def test_a_relay_that_only_a_peer_names_is_not_used_and_its_status_says_why(relay):
     mesh = offered(LOW, HIGH, relay)
     assert mesh.relays == {}
-    assert f"its relay {relay} is not one that management names" in mesh.status(HIGH).reason
+    assert f"its relay {relay} is not one that management names" in mesh.status(HIGH, 0.0).reason
     assert mesh.needs_turn
 
 
@@ -77,7 +77,7 @@ def test_a_relay_is_used_as_soon_as_management_names_it():
 def test_what_is_no_address_is_never_shown(garbage, own, other):
     mesh = offered(own, other, garbage)
     assert mesh.relays == {}
-    assert "what it tells of its relay is not the address of one" in mesh.status(other).reason
+    assert "what it tells of its relay is not the address of one" in mesh.status(other, 0.0).reason
 
 
 @given(st.text(max_size=40).map("rel://{}".format) | st.sampled_from(sorted(NAMED)), st.booleans())

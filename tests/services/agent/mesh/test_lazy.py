@@ -132,7 +132,7 @@ def sleepy():
 )
 def test_all_packets_but_wireguards_keepalive_wake(sleepy, packet, wakes):
     sleepy.rung(0, packet, 1.0)
-    assert (sleepy.status(PEER).state != "Idle") is wakes
+    assert (sleepy.status(PEER, 0.0).state != "Idle") is wakes
     assert (PEER in sleepy.asleep) is not wakes
 
 

@@ -12,6 +12,7 @@ import meshloom_transport_picows
 import meshloom_transport_quic
 import meshloom_transport_websocket
 from meshloom.testing.certificates import make_certificate
+from meshloom.testing.slow_line import SlowLine
 from meshloom.testing.transport_ground import until
 from meshloom.transport import TransportContext
 from meshloom_agent.relays import NamedTransport
@@ -238,3 +239,16 @@ async def test_packets_of_full_size_fit_into_quic_once_it_has_measured_the_path(
     await until(lambda: one.send(two, bytes(1312)) and two.packets[before:])
     assert two.packets[-1] == (one.key, bytes(1312))
     assert carrier(one, ground.url) == DATAGRAM
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+async def test_a_relay_is_connected_to_on_a_line_with_a_round_trip_of_a_second_and_a_half(
+    world, ground, serve, certificate, name
+):
+    await serve(certificate=certificate)
+    line, port = SlowLine(1.5), int(ground.url.rpartition(":")[2])
+    async with line.udp(port) if name == "quic" else line.tcp(port) as near:
+        agent = world.agent(1, transports=await ground.transports(name, roots=certificate.chain))
+        agent.set_servers(f"rels://127.0.0.1:{near}")
+        await until(lambda: agent.home)
+        assert set(agent.links.errors.values()) == {""}

@@ -19,6 +19,8 @@ from meshloom.protocol.stun import Address, Attribute, Kind
 TOKEN = 4
 MAX_TRIGGERED = 4
 ROLE_CONFLICT = 487
+USUALLY_ANSWERED = 1.25
+"""Round trips in which a check is answered, unless it was lost."""
 
 Outgoing = tuple[bytes, Address, Address | None]
 """A datagram, where to, and the address of the relayed candidate of ours that it is to leave from; None for none."""
@@ -209,6 +211,8 @@ class IceAgent:
         if pair.state is not PairState.SUCCEEDED:
             pair.state = PairState.IN_PROGRESS
         wait = min(self.timers.repetition * 2**pair.tries, self.timers.longest_repetition)
+        if not pair.tries:
+            wait = max(wait, USUALLY_ANSWERED * pair.round_trip)
         pair.next_check = now + wait
         pair.tries += 1
         if pair is self.selected and pair.tries == self.timers.doubt:
@@ -379,9 +383,9 @@ class IceAgent:
             case AgentState.CHECKING:
                 return (self._started or 0.0) + self.timers.disconnected + self.timers.failed
             case AgentState.CONNECTED:
-                return self._alive_at + self.timers.disconnected
+                return self._alive_at + self.timers.disconnected + 2 * self.latency
             case _:
-                return self._alive_at + self.timers.disconnected + self.timers.failed
+                return self._alive_at + self.timers.disconnected + 2 * self.latency + self.timers.failed
 
     def _watch(self, now: float) -> None:
         if self.state is AgentState.CONNECTED and now >= self._patience_ends:

@@ -18,6 +18,9 @@ from meshloom_agent.cli.ping import ping
 from meshloom_agent.cli.service import service
 from meshloom_agent.cli.status import status
 
+LOGIN_WITHIN, UP_WITHIN, LOGOUT_WITHIN = 120.0, 55.0, 60.0
+"""Seconds for the daemon to do it: longer than it gives management. A login is two of them with a setup key."""
+
 
 def join_options(command: Any) -> Any:
     """What says how this machine joins."""
@@ -92,7 +95,7 @@ def _log_in(stub: Any, given: dict[str, Any]) -> None:
         accept_server_key=given["accept_server_key"],
         **login_fields(given),
     )
-    for warning in stub.Login(request, timeout=60).warnings:
+    for warning in stub.Login(request, timeout=LOGIN_WITHIN).warnings:
         say(f"warning: {warning}", error=True)
 
 
@@ -108,7 +111,7 @@ def up(daemon_addr: str, **given: Any) -> None:
             say("Already connected")
             return
         _log_in(stub, given)
-        call = stub.Up.future(pb.UpRequest(), timeout=55)
+        call = stub.Up.future(pb.UpRequest(), timeout=UP_WITHIN)
         try:
             _show_progress(stub, call)
         except KeyboardInterrupt:
@@ -162,7 +165,7 @@ def logout(daemon_addr: str, *, local: bool) -> None:
     from meshloom.rpc import daemon_pb2 as pb
 
     with daemon(daemon_addr) as stub:
-        stub.Logout(pb.LogoutRequest(local=local), timeout=30)
+        stub.Logout(pb.LogoutRequest(local=local), timeout=LOGOUT_WITHIN)
     say("Logged out")
 
 

@@ -19,6 +19,7 @@ from meshloom_agent.diagnostics.netcheck import Netcheck, check
 from meshloom_agent.diagnostics.path_mtu import PathMtu, probe
 
 DEFAULT_MTU = 1280
+LOOK_UP_WITHIN = 10.0
 WIREGUARD_HEADER = 32
 """Bytes of a data message besides the packet that it carries."""
 
@@ -122,8 +123,8 @@ async def _look_up(known: Known) -> dict[str, str]:
     found: dict[str, str] = {}
 
     async def look_up(host: str) -> None:
-        found[host] = "no answer within 5 s"
-        with anyio.move_on_after(5):
+        found[host] = f"no answer within {LOOK_UP_WITHIN:.0f} s"
+        with anyio.move_on_after(LOOK_UP_WITHIN):
             try:
                 await anyio.getaddrinfo(host, None, type=socket.SOCK_STREAM)
                 found[host] = ""

@@ -18,7 +18,7 @@ from meshloom_agent.diagnostics.known import Known, parted
 from meshloom_agent.diagnostics.web import WebAnswer, ask, why
 
 GATEWAY_WITHIN = 1.0
-CONNECT_WITHIN = 3.0
+CONNECT_WITHIN = 10.0
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 

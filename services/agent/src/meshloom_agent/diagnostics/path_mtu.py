@@ -10,7 +10,7 @@ from meshloom.errors import ProtocolError
 from meshloom.protocol.stun import HEADER, MAX_MESSAGE, Attribute, Kind, encode, parse
 
 SEND_AT = (0.0, 0.3, 0.6)
-WITHIN = 1.0
+WITHIN = 3.0
 PROBE = 3
 """IP_PMTUDISC_PROBE of ip(7): do not fragment, and believe no earlier announcement."""
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER = 10, 23
@@ -44,7 +44,7 @@ def sizes(wanted: int) -> list[int]:
 
 
 async def probe(host: str, port: int, wanted: int) -> PathMtu:
-    """Ask; takes a second where something is missing."""
+    """Ask; takes some seconds where something is missing."""
     asked = {os.urandom(12): size for size in sizes(wanted)}
     answered: set[int] = set()
     try:

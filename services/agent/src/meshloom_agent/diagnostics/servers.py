@@ -11,7 +11,7 @@ from meshloom.errors import ProtocolError
 from meshloom.protocol.stun import Kind, encode, parse
 from meshloom_agent.report import RelayReport
 
-ANSWER_WITHIN = 1.3
+ANSWER_WITHIN = 3.5
 KEEP = 20.0
 """Seconds for which an answer is believed."""
 SEND_AT = 0.3

@@ -13,6 +13,8 @@ import attrs
 
 LONGEST = 16 * 1024
 """Bytes that are read of an answer."""
+WITHIN = 15.0
+"""Seconds for two connections, TLS and the answer."""
 PATH = "/api/instance"
 """What every management server answers without a login, with JSON."""
 
@@ -62,7 +64,7 @@ class WebAnswer:
         return ""
 
 
-async def ask(url: str, extra_roots: bytes = b"", within: float = 5.0) -> WebAnswer:
+async def ask(url: str, extra_roots: bytes = b"", within: float = WITHIN) -> WebAnswer:
     """Ask a server for ``PATH``; never raises for what the network or the server does."""
     answer = WebAnswer(url)
     with anyio.move_on_after(within):

@@ -20,10 +20,10 @@ from meshloom_agent.mesh.offers import OfferTimer
 from meshloom_agent.mesh.options import MeshOptions
 from meshloom_agent.mesh.path import Health, PathChoice, ThroughTurn, Way
 from meshloom_agent.mesh.relay import OwnRelays, RelayChoice, RelayUse
-from meshloom_agent.mesh.status import NO_DIRECT_PATH, ConnectionState, PathStatus, connecting_status, direct_status
+from meshloom_agent.mesh.search import LOST, NO_ADDRESS, NO_DIRECT_PATH, NOT_OFFERED, SWITCHED_OFF, Search, Try
+from meshloom_agent.mesh.status import ConnectionState, PathStatus, connecting_status, direct_status
 
 EARLY_CANDIDATES = 32
-
 HEALTH = {AgentState.CONNECTED: Health.WORKS, AgentState.DISCONNECTED: Health.DOUBTFUL}
 
 Endpoint = Address | ThroughTurn | Literal[Way.RELAYED]
@@ -59,7 +59,7 @@ class PeerConnection:
         self.endpoint: Endpoint | None = None
         self.session = self.taken = 0
         self.token = token
-        self.reason = "waiting for its offer"
+        self._search = Search()
         self._entropy, self._options, self._refuse = entropy, options, refuse
         self._local: list[Candidate] = []
         self._credentials = new_credentials(entropy)
@@ -67,12 +67,11 @@ class PeerConnection:
         self._session_id = entropy(5)
         self._remote_session: bytes | None = None
         self._remote_ufrag = ""
-        self._remote_ice = True
         self._agent: IceAgent | None = None
         self._began = self._paced_until = now
         self._early: list[str] = []
         self._old_out: list[Outgoing] = []
-        self._signal_ready = False
+        self._signal_ready, self._remote_ice = False, True
         self._relay = RelayChoice(self.controlling, options.relays)
         self._probe = PathProbe(options.mtu)
         self._path = PathChoice(options.patience)
@@ -136,8 +135,8 @@ class PeerConnection:
 
     def set_relays(self, own: OwnRelays, now: float) -> None:
         """Our home relay is that one now, or there is none; the other is told of a new one."""
-        is_news = own.home is not None and own.home != self._relay.own.home
-        self._introduction.home, self._relay.own = own.home, own
+        is_news, self._introduction.home = own.home not in (None, self._relay.own.home), own.home
+        self._relay.own = own
         self._choose_relay(now)
         if is_news and self._signal_ready and not self._offers.is_first:
             self._describe(SignalKind.OFFER)
@@ -209,8 +208,7 @@ class PeerConnection:
         self._probe.handle_timer(now)
         self._follow(now)
         if self._learn_until is not None and now >= self._learn_until:
-            self._learn_until = None
-            self.endpoint = self.target() or self.endpoint
+            self._learn_until, self.endpoint = None, self.target() or self.endpoint
         if self._offers.due is not None and now >= self._offers.due:
             self._offer(now)
 
@@ -225,13 +223,14 @@ class PeerConnection:
         out, self._old_out = self._old_out, []
         return out + self._agent.datagrams() if self._agent is not None else out
 
-    def status(self) -> PathStatus:
+    def status(self, now: float) -> PathStatus:
         """For people."""
         relay = self._relay.url
         if self._way is Way.NONE:
-            return connecting_status(self._since, self.reason, relay, self._relay.problem)
+            return connecting_status(self._since, self._search.told(now), relay, self._relay.problem)
         if self._way is Way.RELAYED:
-            return PathStatus(ConnectionState.CONNECTED, self._since, self.reason, is_relayed=True, relay=relay)
+            reason = self._search.told_relayed(now, Try(self._offers.due, self._signal_ready, self._is_checking))
+            return PathStatus(ConnectionState.CONNECTED, self._since, reason, is_relayed=True, relay=relay)
         return direct_status(ConnectionState.CONNECTED, self._since, self._pair, relay)
 
     # -- offers ------------------------------------------------------------------------------------------------
@@ -240,8 +239,7 @@ class PeerConnection:
         if self._way is Way.DIRECT or (self._way is Way.RELAYED and not self._may_be_direct):
             self._offers.stop()
             return
-        is_checking = self._agent is not None and self._agent.state is AgentState.CHECKING
-        if self._signal_ready and (self._offers.is_first or not is_checking):
+        if self._signal_ready and (self._offers.is_first or not self._is_checking):
             self._describe(SignalKind.OFFER)
             self._introduction.repeat()
             self._tell_candidates()
@@ -249,6 +247,10 @@ class PeerConnection:
 
     def _plan_offer(self, now: float) -> None:
         self._offers.plan(now, self._options.relayed_wait if self._way is Way.RELAYED else None)
+
+    @property
+    def _is_checking(self) -> bool:
+        return self._agent is not None and self._agent.state is AgentState.CHECKING
 
     @property
     def _may_be_direct(self) -> bool:
@@ -265,7 +267,7 @@ class PeerConnection:
     def _receive_credentials(self, message: SignalMessage, now: float) -> None:
         self._remote_ice, self._offers.heard = message.credentials is not None, now
         if message.credentials is None or self._options.force_relay:
-            self.reason = "it offers no direct path" if message.credentials is None else "direct paths are switched off"
+            self._search.reason = NOT_OFFERED if message.credentials is None else SWITCHED_OFF
             if self._agent is not None:
                 self._lose_session(now)
             return
@@ -295,8 +297,7 @@ class PeerConnection:
         self._choose_relay(now, anew=True)
 
     def _begin(self, remote: Credentials, now: float) -> None:
-        if self.reason != NO_DIRECT_PATH:
-            self.reason = "looking for a direct path"
+        self._search.begin(now)
         self._began = now
         self._agent = IceAgent(
             controlling=self.controlling,
@@ -361,6 +362,7 @@ class PeerConnection:
         self._take_path(now)
         self._probe.follow(self.direct_address, self._agent, now)
         if self._way is Way.DIRECT:
+            self._search.found()
             self._offers.stop()
 
     def _session_failed(self, agent: IceAgent, now: float) -> None:
@@ -368,10 +370,10 @@ class PeerConnection:
         self._path.set_direct(Health.GONE, now)
         self._lose_session(now)
         if had_path:
-            self.reason = "the direct path was lost"
+            self._search.reason = LOST
             self._offers.begin(now)
             return
-        self.reason = NO_DIRECT_PATH if agent.remote_candidates else "it told no address"
+        self._search.reason = NO_DIRECT_PATH if agent.remote_candidates else NO_ADDRESS
         if self._offers.due is None:
             self._plan_offer(now)
 

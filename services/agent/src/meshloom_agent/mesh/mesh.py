@@ -262,12 +262,12 @@ class Mesh:
         out, self._packets = self._packets, []
         return out
 
-    def status(self, peer: PublicKey) -> PathStatus:
+    def status(self, peer: PublicKey, now: float) -> PathStatus:
         """For people."""
         connection = self._connections.get(peer)
         if connection is None:
             return PathStatus(ConnectionState.IDLE, self._sleepers.since.get(peer, 0.0), "there is no traffic")
-        return connection.status()
+        return connection.status(now)
 
     def session(self, peer: PublicKey) -> int:
         """Grows when WireGuard has to forget its session with the peer and shake hands anew."""

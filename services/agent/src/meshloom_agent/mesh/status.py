@@ -6,8 +6,7 @@ import attrs
 
 from meshloom.protocol.ice import Pair
 from meshloom.protocol.stun import Address
-
-NO_DIRECT_PATH = "no direct path"
+from meshloom_agent.mesh.search import NO_DIRECT_PATH
 
 
 class ConnectionState(StrEnum):

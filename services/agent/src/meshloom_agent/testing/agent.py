@@ -126,7 +126,7 @@ class SimulatedAgent:
 
     def path_to(self, other: "SimulatedAgent") -> PathStatus:
         """As ``meshloom status`` shows it."""
-        return self.mesh.status(other.key)
+        return self.mesh.status(other.key, self._now)
 
     def is_connected(self, other: "SimulatedAgent") -> bool:
         """Whether it says so."""

@@ -43,12 +43,14 @@ class TurnTimers:
     Args:
         channel: Until a channel is bound anew: the permission that this renews lasts 300 (RFC 8656 section 9).
         silence: Without a packet until the server is asked whether it still knows us; a NAT forgets no sooner.
+        open: For a connection with the server and the address: seven round trips over TLS.
         answer: For the server to answer.
         refused: In which a peer that the server does not let us reach is not asked for again.
     """
 
     channel: float = 240.0
     silence: float = 8.0
+    open: float = 15.0
     answer: float = 8.0
     refused: float = 5.0
 
@@ -224,7 +226,7 @@ async def open_allocation(
     failure: Exception = TimeoutError("no answer")
     for *_, address in found:
         try:
-            with anyio.fail_after(timers.answer):
+            with anyio.fail_after(timers.open):
                 return await _open(server, (str(address[0]), server.port), tls, received, timers)
         except (OSError, TimeoutError) as error:
             failure = error

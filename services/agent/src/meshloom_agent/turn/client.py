@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-ALLOCATE_WITHIN = 20.0
+ALLOCATE_WITHIN = 40.0
 FIRST_RETRY, LONGEST_RETRY = 1.0, 300.0
 
 
