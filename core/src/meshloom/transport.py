@@ -21,6 +21,10 @@ LONGEST_OF_STRANGER = 1024
 """Bytes of the longest message that a server's transport takes before :meth:`Connection.admit`."""
 
 
+def _other_side(address: str, said: str) -> str:  # noqa: ARG001
+    return address
+
+
 @attrs.frozen
 class TransportContext:
     """What a transport is opened with; gains fields, never loses them.
@@ -30,12 +34,15 @@ class TransportContext:
         fwmark: Mark of what is sent, 0 for none.
         extra_roots: Certificates (PEM) trusted besides the system's.
         proxy: URL of an HTTP proxy to connect through (CONNECT); empty for none.
+        origin: For what serves HTTP requests: returns where one comes from, by the other side's address and by what
+            its fields ``X-Forwarded-For`` say, joined by commas; empty where it has none.
     """
 
     socket_buffer: int = 4 << 20
     fwmark: int = 0
     extra_roots: bytes = b""
     proxy: str = ""
+    origin: Callable[[str, str], str] = _other_side
 
 
 class Connection(ABC):

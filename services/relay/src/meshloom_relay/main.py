@@ -11,6 +11,7 @@ from meshloom.service import Setup
 from meshloom.transport import ServesDatagrams, ServesStreams, Transport, TransportContext
 from meshloom_front.commands import server_commands
 from meshloom_front.config import ServerConfig
+from meshloom_front.forwarded import Proxies
 from meshloom_front.listening import listen
 from meshloom_front.monitoring import new_registry
 from meshloom_front.port import Upgrades
@@ -84,9 +85,11 @@ async def _open_transports(parts: Parts, setup: Setup[ServerConfig], relay: Rela
     """The first backend that serves on the port's connections, and the first that has a UDP port of its own."""
     config = setup.config
     has_datagrams = False
+    proxies = Proxies(config.believed_proxies)
+    context = TransportContext(origin=lambda address, said: proxies.origin(address, said.encode("latin-1", "replace")))
     async with AsyncExitStack() as stack:
         for chosen in setup.several["transport"]:
-            transport: Transport = await stack.enter_async_context(chosen.open(TransportContext()))
+            transport: Transport = await stack.enter_async_context(chosen.open(context))
             if isinstance(transport, ServesStreams) and parts.upgrades is None:
                 parts.upgrades = Upgrades(PATH, transport.stream_protocol(relay.accept))
             elif isinstance(transport, ServesDatagrams) and not has_datagrams:

@@ -43,6 +43,7 @@ class PicowsConnection(WSListener, Connection):
 
     Attributes:
         most_read: Bytes that are read at once at most.
+        origin: Tells where the request comes from, by the address of the other side.
     """
 
     transport = NAME
@@ -50,6 +51,7 @@ class PicowsConnection(WSListener, Connection):
 
     def __init__(self, receiver: Receiver | None, accept: Accept | None, opened: set["PicowsConnection"]) -> None:
         self.remote = ("", 0)
+        self.origin: Callable[[str], str] = str
         self._receiver, self._accept, self._opened = receiver, accept, opened
         self._websocket: WSTransport | None = None
         self._longest = LONGEST_MESSAGE if accept is None else LONGEST_OF_STRANGER
@@ -111,7 +113,7 @@ class PicowsConnection(WSListener, Connection):
         self._websocket = transport
         self._opened.add(self)
         peer = transport.underlying_transport.get_extra_info("peername")
-        self.remote = (str(peer[0]), int(peer[1])) if peer else ("", 0)
+        self.remote = (self.origin(str(peer[0])), int(peer[1])) if peer else ("", 0)
         if self._accept is not None:
             accept, self._accept = self._accept, None
             self._receiver = accept(self)

@@ -72,7 +72,7 @@ class ServerProtocol(Protocol):
     def __init__(self, transport: PicowsTransport, accept: Accept) -> None:
         super().__init__(self._answer)
         self._connection = PicowsConnection(None, accept, transport.opened)
-        self._buffer = transport.context.socket_buffer
+        self._buffer, self._origin = transport.context.socket_buffer, transport.context.origin
         self._late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -94,6 +94,8 @@ class ServerProtocol(Protocol):
             return None
         if self._late is not None:
             self._late.cancel()
+        said = ",".join(request.headers.getall("x-forwarded-for", ()))
+        self._connection.origin = lambda address: self._origin(address, said)
         return self._connection
 
     def _too_late(self) -> None:

@@ -65,7 +65,7 @@ class WebSocketTransport(Transport):
 
     def stream_protocol(self, accept: Accept) -> Callable[[], Any]:
         """As the contract says."""
-        return lambda: ServerConnection(accept, self._context.socket_buffer, self._opened)
+        return lambda: ServerConnection(accept, self._context, self._opened)
 
     async def close(self) -> None:
         """End what is still open."""
@@ -125,9 +125,9 @@ class ClientConnection(WebSocketConnection):
 class ServerConnection(WebSocketConnection):
     """To this relay; a request for anything else is answered and ended."""
 
-    def __init__(self, accept: Accept, socket_buffer: int, opened: set[WebSocketConnection]) -> None:
+    def __init__(self, accept: Accept, context: TransportContext, opened: set[WebSocketConnection]) -> None:
         super().__init__(Server(max_size=LONGEST_MESSAGE, logger=QUIET), opened, LONGEST_OF_STRANGER)
-        self._accept, self._socket_buffer = accept, socket_buffer
+        self._accept, self._socket_buffer, self._origin = accept, context.socket_buffer, context.origin
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The request must follow soon, where it has not come yet."""
@@ -146,6 +146,8 @@ class ServerConnection(WebSocketConnection):
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             return
         self.established()
+        said = ",".join(event.headers.get_all("X-Forwarded-For"))
+        self.remote = (self._origin(self.remote[0], said), self.remote[1])
         self._receiver = self._accept(self)
         if self._receiver is None:
             self._close(CloseCode.TRY_AGAIN_LATER, "refused")
