@@ -5,6 +5,7 @@ import base64
 import logging
 import socket
 import ssl
+from collections.abc import Sequence
 from functools import cache
 from ipaddress import ip_address
 from itertools import chain, zip_longest
@@ -39,7 +40,7 @@ async def dial(address: RelayAddress, context: TransportContext) -> socket.socke
     """
     try:
         if not context.proxy:
-            return await _connect(address.ip or address.host, address.port, context)
+            return await _connect(address.hosts, address.port, context)
         return await _through_proxy(address, context)
     except OSError as error:
         raise TransportError(f"{address} cannot be reached: {error.strerror or error}") from error
@@ -100,9 +101,23 @@ def _say_less(direction: str, wanted: int, got: int, file: str) -> None:
     _log.warning(less, got, direction, wanted, file)
 
 
-async def _connect(host: str, port: int, context: TransportContext) -> socket.socket:
-    """Connect to the first address of the host that answers, later ones joining in while earlier ones do not."""
-    targets = await _resolve(host, port)
+async def first_to_connect(addresses: Sequence[str], port: int) -> str:
+    """Returns the first of several addresses that takes a TCP connection; the first of all where none does."""
+    try:
+        made = await _connect(addresses, port, TransportContext())
+    except OSError:
+        return addresses[0]
+    try:
+        return str(made.getpeername()[0])
+    except OSError:
+        return addresses[0]
+    finally:
+        made.close()
+
+
+async def _connect(hosts: Sequence[str], port: int, context: TransportContext) -> socket.socket:
+    """Connect to the first address of the hosts that answers, later ones joining in while earlier ones do not."""
+    targets = [target for host in hosts for target in await _resolve(host, port)]
     connected: list[socket.socket] = []
     failed: list[OSError] = []
 
@@ -169,7 +184,7 @@ async def _through_proxy(address: RelayAddress, context: TransportContext) -> so
         host = None
     if not host or proxy.scheme != "http":
         raise TransportError("the proxy's URL is none that can be used: write http://[user:password@]host:port")
-    made = await _connect(host, port, context)
+    made = await _connect((host,), port, context)
     try:
         await _ask_for_tunnel(made, address, _credentials(proxy.username, proxy.password))
     except BaseException:

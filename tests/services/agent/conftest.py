@@ -350,8 +350,6 @@ async def agents(tmp_path, management, settings, tunnels):
 
 
 BIN = Path(sys.executable).parent / "meshloom"
-
-
 Result = attrs.make_class("Result", ["code", "out", "err"], frozen=True)
 
 

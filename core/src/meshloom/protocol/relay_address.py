@@ -20,12 +20,19 @@ class RelayAddress:
     Args:
         host: A name or an address without brackets; TLS checks the certificate against it.
         ip: An address to connect to in place of what ``host`` resolves to; empty for none.
+        ips: The same where there are several, best first; a proxy is told the host.
     """
 
     host: str
     port: int
     tls: bool
     ip: str = ""
+    ips: tuple[str, ...] = ()
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """What to connect to: addresses, or a name that has some."""
+        return self.ips or (self.ip or self.host,)
 
     @classmethod
     def parse(cls, url: str, ip: str = "") -> "RelayAddress":

@@ -14,6 +14,7 @@ GROUPS = 0x1 | 0x10 | 0x100
 SETTLE = 0.15
 """Seconds to let a burst of announcements end: an address that moves is one removed and one added."""
 
+LAST = 9
 NOT_A_PATH = (
     *(
         "wt",
@@ -74,6 +75,8 @@ async def network_changes() -> AsyncIterator[AsyncIterator[None]]:
 async def host_interfaces(besides: Collection[str] = (), excluded: Collection[str] = ()) -> list[tuple[str, str]]:
     """Addresses at which others may reach this host, IPv4 first, in the order of the interfaces, with their names.
 
+    Last come IPv4 addresses of the link's own (RFC 3927), as two hosts on one cable have them.
+
     Args:
         besides: Names of interfaces that do not count: the overlay's own.
         excluded: Further beginnings of such names.
@@ -90,6 +93,7 @@ async def host_interfaces(besides: Collection[str] = (), excluded: Collection[st
             if message["index"] not in names or not text:
                 continue
             address = ip_address(text)
-            if not (address.is_link_local or address.is_loopback or address.is_multicast):
-                found.append((address.version, message["index"], str(address)))
+            if address.is_loopback or address.is_multicast or (address.is_link_local and address.version == 6):
+                continue  # an IPv6 address of the link's own says nothing without the interface
+            found.append((LAST if address.is_link_local else address.version, message["index"], str(address)))
     return [(text, names[index]) for _, index, text in sorted(found, key=lambda item: item[:2])]

@@ -19,7 +19,7 @@ gRPC: MIN_CONNECT_TIMEOUT). A try ends early where it is refused.
 KEEPALIVE, KEEPALIVE_WITHIN = 30.0, 20.0
 """Seconds between two PINGs on a connection that is in use, and for the answer to one."""
 FIRST_RETRY, LONGEST_RETRY = 0.5, 5.0
-OPTIONS = (
+OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.keepalive_time_ms", int(KEEPALIVE * 1000)),
     ("grpc.keepalive_timeout_ms", int(KEEPALIVE_WITHIN * 1000)),
     ("grpc.keepalive_permit_without_calls", 0),
@@ -39,10 +39,16 @@ SYSTEM_ROOTS = (
 
 @attrs.frozen
 class ServerAddress:
-    """Where a server is."""
+    """Where a server is.
+
+    Args:
+        target: Host and port.
+        ip: The address to connect to in place of what the host resolves to; empty for none.
+    """
 
     target: str
     tls: bool
+    ip: str = ""
 
     @property
     def url(self) -> str:
@@ -70,11 +76,18 @@ def parse_url(url: str, flag: str = "--management-url") -> ServerAddress:
 
 def open_channel(address: ServerAddress, extra_roots: bytes = b"") -> grpc.aio.Channel:
     """A channel that connects by itself; *extra_roots* (PEM) are trusted besides the system's certificates."""
-    target = f"dns:///{address.target}"  # of a host called `unix`, gRPC would make a socket's file
+    target, options = f"dns:///{address.target}", OPTIONS  # of a host called `unix`, gRPC would make a socket's file
+    if address.ip:
+        host, _, port = address.target.rpartition(":")
+        family, shown = ("ipv6", f"[{address.ip}]") if ":" in address.ip else ("ipv4", address.ip)
+        target = f"{family}:{shown}:{port}"
+        options = (*OPTIONS, ("grpc.default_authority", address.target))
+        if address.tls:
+            options = (*options, ("grpc.ssl_target_name_override", host.strip("[]")))
     if not address.tls:
-        return grpc.aio.insecure_channel(target, options=OPTIONS)
+        return grpc.aio.insecure_channel(target, options=options)
     certificates = b"\n".join(each for each in (_system_roots(), extra_roots) if each) or None
-    return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(certificates), options=OPTIONS)
+    return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(certificates), options=options)
 
 
 def _system_roots() -> bytes:

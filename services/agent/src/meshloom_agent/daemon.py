@@ -220,6 +220,10 @@ class Daemon:
         finally:
             await client.close()
 
+    def refusal(self, address: str) -> str:
+        """Returns why no server that management names may be at an address; empty where one may."""
+        return self._engine.refusal(address) if self._engine is not None else ""
+
     async def peers(self) -> list[PeerReport]:
         """The peers, while it is up."""
         return await self._engine.peers() if self._engine is not None else []

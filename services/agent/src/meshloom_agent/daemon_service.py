@@ -55,7 +55,7 @@ class DaemonService(DaemonServiceServicer):
 
     def __init__(self, daemon: Daemon, logs: DaemonLogs) -> None:
         self._daemon, self._logs = daemon, logs
-        self._probes = ServerProbes()
+        self._probes = ServerProbes(daemon.refusal)
         self.diagnostics = DiagnosticsService(daemon, self._status, logs.ring)
 
     async def Login(self, request: pb.LoginRequest, context: Context) -> pb.LoginResponse:  # noqa: N802

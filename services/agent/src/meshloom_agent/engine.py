@@ -13,7 +13,9 @@ from meshloom.errors import MeshError, TunnelError
 from meshloom.model.keys import PrivateKey, PublicKey
 from meshloom.protocol.signal import SignalMessage
 from meshloom.rpc import management_pb2 as pb
+from meshloom.transport import RelayAddress
 from meshloom.tunnel import PeerStats, Tunnel, TunnelContext
+from meshloom_agent.border import Border
 from meshloom_agent.channel import parse_url
 from meshloom_agent.facts import system_meta
 from meshloom_agent.files import AgentSettings, StateDir
@@ -24,6 +26,7 @@ from meshloom_agent.maps import TUNNEL, Maps
 from meshloom_agent.mesh import Mesh, MeshOptions
 from meshloom_agent.network import (
     external_addresses,
+    named_servers,
     relays,
     signal_address,
     stun_servers,
@@ -35,7 +38,7 @@ from meshloom_agent.relays import NamedTransport
 from meshloom_agent.report import CONNECTING, PeerReport, Report, ServerReport, wall_clock
 from meshloom_agent.server_identity import ServerKeys
 from meshloom_agent.signal_client import SignalClient
-from meshloom_agent.surroundings import addresses_of, gateway, resolved
+from meshloom_agent.surroundings import SOON, addresses_of, gateway
 from meshloom_agent.sync import ManagementLink
 from meshloom_agent.trust import Refusals, Surroundings, check_overlay
 from meshloom_linux.watch import host_interfaces, network_changes
@@ -44,7 +47,10 @@ _log = logging.getLogger(__name__)
 
 LOOK_EVERY = 30.0
 """Seconds between two looks at WireGuard's handshakes."""
-RESOLVE_EVERY = 300.0
+RESOLVE_EVERY, RESOLVE_AGAIN = 300.0, 5.0
+"""Seconds between two looks for the addresses of servers, and until the next where some were not found."""
+RESOLVE_WITHIN = 15.0
+"""Seconds for management's addresses where nothing waits for them: a resolver's second question comes after 5."""
 
 
 class Engine:
@@ -71,6 +77,13 @@ class Engine:
         self._key: PrivateKey = files.key()
         self._public = self._key.public
         self._mesh = Mesh(self._public, os.urandom, options)
+        self._border = Border(
+            report,
+            lambda: self._maps.around,
+            lambda: [each.network for each in report.addresses],
+            chosen=[(each.host, each.port) for each in map(RelayAddress.parse, settings.home_relays)],
+            by_name=any(each.by_name for each in transports),
+        )
         self._paths = Paths(
             self._mesh,
             self._public,
@@ -80,6 +93,7 @@ class Engine:
             relays_changed=self._report_relays,
             extra_roots=extra_roots,
             port_mapping=settings.port_mapping,
+            border=self._border,
         )
         self._roots = extra_roots
         address = parse_url(settings.management_url)
@@ -92,6 +106,7 @@ class Engine:
         self._handshakes = Handshakes()
         self._tunnel: Tunnel | None = None
         self._signal: SignalClient | None = None
+        self._signalling = anyio.CancelScope()
         self._tasks: TaskGroup | None = None
         self._stuns: list[tuple[str, int]] = []
         self._resolve = anyio.Event()
@@ -142,14 +157,14 @@ class Engine:
         self._take_config(self._maps.config)
         self._maps.begin(first.peerConfig if first is not None else last.NetworkMap.peerConfig, last.NetworkMap)
 
-    async def _look_around(self) -> None:
+    async def _look_around(self, within: float = SOON) -> None:
         """Finds what the mesh must leave alone; a kept map that cuts management off is not used any longer.
 
         Raises:
             MapRefused: Our own addresses in the mesh are not to be believed, as is known now.
         """
         maps = self._maps
-        management = await addresses_of(self._client.address) or maps.around.management
+        management = await addresses_of(self._client.address, within) or maps.around.management
         maps.around = Surroundings(management, gateway())
         if (own := maps.use.own) is not None:
             check_overlay(own.addresses, maps.around)
@@ -186,6 +201,7 @@ class Engine:
         if config.turns:
             self._paths.turn.set_servers(turn_servers(config, refusals))
         self._report.refuse("servers", refusals.told)
+        self._border.forget(named_servers(config))
 
     def _relays_of(self, told: Sequence[str]) -> Sequence[str]:
         """The relays to use, where there are any."""
@@ -199,16 +215,27 @@ class Engine:
     # -- signal ------------------------------------------------------------------------------------------------
 
     def _start_signal(self) -> None:
-        if self._signal is not None or self._tasks is None:
+        """Talks with the signal server that management names now; with the one before where it names none."""
+        if self._tasks is None:
             return
         refusals = Refusals()
         address = signal_address(self._maps.config, refusals)
         self._report.refuse("signal", refusals.told)
-        if address is None:
+        if address is None or (self._signal is not None and self._signal.address == address):
             return
+        if self._signal is not None:
+            self._signalling.cancel()
+            self._signal_ready(False, "management names another server")
         self._report.signal = ServerReport(address.url)
-        self._signal = SignalClient(address, self._key, self._signal_received, self._signal_ready, self._roots)
-        self._tasks.start_soon(self._signal.run)
+        self._signal = SignalClient(
+            address, self._key, self._signal_received, self._signal_ready, self._roots, locate=self._border.signal
+        )
+        self._signalling = anyio.CancelScope()
+        self._tasks.start_soon(self._run_signal, self._signal, self._signalling)
+
+    async def _run_signal(self, signal: SignalClient, scope: anyio.CancelScope) -> None:
+        with scope:
+            await signal.run()
 
     def _signal_ready(self, ready: bool, why: str) -> None:
         self._report.counters.lost["signal"] += self._report.signal.connected and not ready
@@ -253,12 +280,13 @@ class Engine:
         """Addresses of management and of the STUN servers, which may have new ones."""
         while True:
             self._resolve = anyio.Event()
-            await self._look_around()
-            found = await resolved(self._stuns, ipv6=self._settings.ipv6_discovery)
+            await self._look_around(within=RESOLVE_WITHIN)
+            found = await self._border.stuns(self._stuns, ipv6=self._settings.ipv6_discovery)
             if found or not self._stuns:
                 self._mesh.set_servers(found, anyio.current_time())
                 self._paths.flush()
-            with anyio.move_on_after(RESOLVE_EVERY if found else 5.0):
+            is_whole = found and self._maps.around.management
+            with anyio.move_on_after(RESOLVE_EVERY if is_whole else RESOLVE_AGAIN):
                 await self._resolve.wait()
 
     # -- the tunnel --------------------------------------------------------------------------------------------
@@ -298,6 +326,10 @@ class Engine:
         self._report.relays = self._paths.relay_reports()
 
     # -- for people --------------------------------------------------------------------------------------------
+
+    def refusal(self, address: str) -> str:
+        """Returns why no server may be at an address; empty where one may."""
+        return self._border.refusal(address)
 
     async def peers(self) -> list[PeerReport]:
         """All peers of the map, with what WireGuard says of them now."""

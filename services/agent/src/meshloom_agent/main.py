@@ -53,7 +53,9 @@ def run_daemon(
             signals = opened.enter_context(anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
             context = TransportContext(extra_roots=roots, proxy=proxy(setup.config.proxy))
             transports = [
-                NamedTransport(each.backend.name, await opened.enter_async_context(each.open(context)))
+                NamedTransport(
+                    each.backend.name, await opened.enter_async_context(each.open(context)), bool(context.proxy)
+                )
                 for each in setup.several["transport"]
             ]
             if not transports:

@@ -184,6 +184,15 @@ def _relay_urls(texts: Sequence[str], refusals: Refusals) -> tuple[str, ...]:
     return tuple(found)
 
 
+def named_servers(config: pb.NetbirdConfig) -> set[tuple[str, int]]:
+    """Returns hosts and ports of all servers that a configuration names."""
+    found = {*stun_servers(config), *((each.host, each.port) for each in turn_servers(config))}
+    found |= {(each.host, each.port) for each in map(RelayAddress.parse, relays(config).known)}
+    if (signal := signal_address(config)) is not None and (parted := host_and_port(signal.target)) is not None:
+        found.add(parted)
+    return found
+
+
 def turn_servers(config: pb.NetbirdConfig, refusals: Refusals | None = None) -> list[TurnServer]:
     """Returns the TURN servers, each with its credentials."""
     refusals, found = refusals or Refusals(), []

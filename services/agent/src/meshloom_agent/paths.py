@@ -14,6 +14,7 @@ from meshloom.protocol.relay import RelayPeerID
 from meshloom.protocol.signal import SignalMessage
 from meshloom.protocol.stun import is_stun
 from meshloom.tunnel import Address, Carrier, Doorbell, Tunnel, TunnelPeer
+from meshloom_agent.border import Border
 from meshloom_agent.mesh import Asleep, Endpoint, Mesh, RelayPlan, RemotePeer, ThroughTurn, Way, exchange
 from meshloom_agent.network import ToldRelays
 from meshloom_agent.port_mapping import PortMapper
@@ -38,6 +39,7 @@ class Paths:
         apply: Called when ``tunnel_peers`` has changed.
         relays_changed: Called when ``relay_reports`` has.
         port_mapping: Whether the router is asked to hand WireGuard's port on to us.
+        border: Checks where servers are.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Paths:
         relays_changed: Callable[[], None],
         extra_roots: bytes = b"",
         port_mapping: bool = False,
+        border: Border | None = None,
     ) -> None:
         self.mesh, self.plan = mesh, RelayPlan()
         self.links = RelayLinks(
@@ -60,8 +63,10 @@ class Paths:
             tokens=lambda: self._told.tokens,
             packets=self._relayed_packet,
             changed=self._links_changed,
+            locate=border.relay if border is not None else None,
         )
-        self.turn = TurnClient(self._turn_received, self._turn_changed, extra_roots)
+        find = border.addresses if border is not None else None
+        self.turn = TurnClient(self._turn_received, self._turn_changed, extra_roots, find)
         self.mapper = PortMapper(self._port_mapped) if port_mapping else None
         self._turned: dict[ThroughTurn, tuple[PublicKey, Carrier]] = {}
         self._send, self._apply, self._relays_changed = send, apply, relays_changed

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -42,6 +42,7 @@ class SignalClient:
     Args:
         received: Called with each message.
         ready: Called when messages can be sent and received, and when they no longer can.
+        locate: Finds the address to connect to, before each connection; raises OSError where there is none.
     """
 
     def __init__(
@@ -51,12 +52,16 @@ class SignalClient:
         received: Callable[[SignalMessage], None],
         ready: Callable[[bool, str], None],
         extra_roots: bytes = b"",
+        *,
+        locate: Callable[[ServerAddress], Awaitable[ServerAddress]] | None = None,
     ) -> None:
         self.address = address
         self._key, self._public = key, key.public
         self._received, self._ready = received, ready
-        self._channel = open_channel(address, extra_roots)
-        self._stub = SignalExchangeStub(self._channel)  # type: ignore[no-untyped-call]
+        self._roots, self._locate = extra_roots, locate
+        self._located: ServerAddress | None = None
+        self._channel: grpc.aio.Channel | None = None
+        self._stub: SignalExchangeStub | None = None
         self._boxes: dict[PublicKey, Box] = {}
         self._heard = 0.0
         self._waiting: dict[PublicKey, deque[SignalMessage]] = {}
@@ -69,7 +74,8 @@ class SignalClient:
                 await self._keep_open()
         finally:
             with anyio.CancelScope(shield=True):
-                await self._channel.close(0)
+                if self._channel is not None:
+                    await self._channel.close(0)
 
     def send_soon(self, message: SignalMessage) -> None:
         """Send, in order for each recipient: candidates are of no use before their offer."""
@@ -96,16 +102,29 @@ class SignalClient:
         while True:
             why = "the stream has ended"
             try:
+                stub = await self._find()
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._watch, tasks.cancel_scope)
-                    await self._stream(backoff)
+                    await self._stream(stub, backoff)
                     tasks.cancel_scope.cancel()
+            except* OSError as refused:
+                why = str(refused.exceptions[0])
             except* grpc.aio.AioRpcError as group:
                 why = _first(group)
             self._ready(False, why)
             wait = backoff.next()
             _log.info("signal at %s is away (%s); again in %.1f s", self.address.url, why, wait)
             await anyio.sleep(wait)
+
+    async def _find(self) -> SignalExchangeStub:
+        """Returns the way to the server: another one than before only where its address is another one."""
+        located = self.address if self._locate is None else await self._locate(self.address)
+        if self._stub is None or located != self._located:
+            if self._channel is not None:
+                await self._channel.close(0)
+            self._located, self._channel = located, open_channel(located, self._roots)
+            self._stub = SignalExchangeStub(self._channel)  # type: ignore[no-untyped-call]
+        return self._stub
 
     async def send(self, message: SignalMessage) -> None:
         """Seal and send; what cannot be delivered now is lost, since offers are repeated."""
@@ -115,13 +134,15 @@ class SignalClient:
             _log.warning("nothing can be sealed for %s: %s", message.other, error)
             return
         envelope = pb.EncryptedMessage(key=self._public.text, remoteKey=message.other.text, body=sealed)
+        if self._stub is None:
+            return
         try:
             await self._stub.Send(envelope, timeout=SEND_WITHIN)
         except grpc.aio.AioRpcError as error:
             _log.debug("a signal message was not sent: %s", error.details())
 
-    async def _stream(self, backoff: Backoff) -> None:
-        call = self._stub.ConnectStream(metadata=((PEER, self._public.text), (PROVES, "1")))
+    async def _stream(self, stub: SignalExchangeStub, backoff: Backoff) -> None:
+        call = stub.ConnectStream(metadata=((PEER, self._public.text), (PROVES, "1")))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._knock)
             answered = dict(await call.initial_metadata())

@@ -30,6 +30,15 @@ LIES = [
     "255.255.255.255",
     "240.0.0.1",
     "::ffff:100.64.0.1",
+    "169.254.169.254",
+    "::ffff:169.254.169.254",
+    "64:ff9b::a9fe:a9fe",
+    "64:ff9b::7f00:1",
+    "2002:7f00:1::1",
+    "fd00:ec2::254",
+    "100.100.100.200",
+    "169.254.7.7",
+    "fe80::1",
 ]
 
 
@@ -116,7 +125,18 @@ def test_no_check_goes_to_our_own_port(victim):
     assert set(victim.sent) == {(LOCAL, 1000)}, "another agent on this machine is at another port"
 
 
-@pytest.mark.parametrize("address", [*LIES[:8], LOCAL])
+@pytest.mark.parametrize(
+    ("address", "is_checked"), [("169.254.7.7", True), ("169.254.169.254", False), ("fe80::1", False)]
+)
+def test_addresses_of_the_link_are_a_peers_only_where_this_machine_has_one(victim, address, is_checked):
+    victim.mesh.set_local(["169.254.9.9"], PORT, 0.0)
+    victim.offer()
+    victim.candidate((address, 1000))
+    victim.run(30)
+    assert ((address, 1000) in victim.sent) is is_checked
+
+
+@pytest.mark.parametrize("address", [*LIES[:8], *LIES[13:], LOCAL])
 def test_a_request_that_seems_to_come_from_such_an_address_is_not_answered(victim, address):
     victim.offer()
     victim.check((address, PORT))

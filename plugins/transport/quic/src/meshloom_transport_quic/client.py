@@ -154,7 +154,9 @@ async def dial(address: RelayAddress, receiver: Receiver, context: TransportCont
         raise TransportError(f"{address}: QUIC does not go through an HTTP proxy: use a WebSocket transport")
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(address.ip or address.host, address.port, type=socket.SOCK_DGRAM)
+        found = []
+        for host in address.hosts:
+            found += await loop.getaddrinfo(host, address.port, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError) as error:
         raise TransportError(f"{address}: the name cannot be resolved: {error}") from None
     race = Race(for_client(address, context.extra_roots, options.idle), receiver, context, options)

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
 import attrs
@@ -19,8 +19,13 @@ SEND_AT = 0.3
 
 @attrs.define
 class ServerProbes:
-    """Answers of servers, kept for a while."""
+    """Answers of servers, kept for a while.
 
+    Args:
+        refusal: Says why no server may be at an address; empty where one may.
+    """
+
+    refusal: Callable[[str], str] = lambda _address: ""
     _known: dict[tuple[str, int], tuple[float, RelayReport]] = attrs.field(factory=dict, init=False)
     _lock: anyio.Lock = attrs.field(factory=anyio.Lock, init=False)
 
@@ -43,29 +48,30 @@ class ServerProbes:
         error = "no answer"
         with anyio.move_on_after(ANSWER_WITHIN):
             try:
-                error = await _stun_answer(*server)
+                error = await self._stun_answer(*server)
             except OSError as failure:
                 error = failure.strerror or str(failure)
         report = RelayReport(_uri(server), available=not error, error=error)
         self._known[server] = anyio.current_time(), report
 
-
-async def _stun_answer(host: str, port: int) -> str:
-    """Empty when a binding request is answered; asks until cancelled."""
-    request = encode(Kind.REQUEST, os.urandom(12))
-    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    address = str(found[0][4][0])
-    async with await anyio.create_connected_udp_socket(address, port) as asking:
-        while True:
-            await asking.send(request)
-            with anyio.move_on_after(SEND_AT):
-                while True:
-                    try:
-                        message = parse(await asking.receive())
-                    except ProtocolError:
-                        continue
-                    if message.transaction == request[8:20] and message.kind == Kind.SUCCESS:
-                        return ""
+    async def _stun_answer(self, host: str, port: int) -> str:
+        """Empty when a binding request is answered; asks until cancelled."""
+        request = encode(Kind.REQUEST, os.urandom(12))
+        found = await anyio.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        address = str(found[0][4][0])
+        if why := self.refusal(address):
+            return f"not asked: it is {why}"
+        async with await anyio.create_connected_udp_socket(address, port) as asking:
+            while True:
+                await asking.send(request)
+                with anyio.move_on_after(SEND_AT):
+                    while True:
+                        try:
+                            message = parse(await asking.receive())
+                        except ProtocolError:
+                            continue
+                        if message.transaction == request[8:20] and message.kind == Kind.SUCCESS:
+                            return ""
 
 
 def _uri(server: tuple[str, int]) -> str:

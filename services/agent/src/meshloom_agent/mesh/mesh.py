@@ -18,6 +18,7 @@ from meshloom_agent.mesh.path import ThroughTurn
 from meshloom_agent.mesh.registry import Registry
 from meshloom_agent.mesh.relay import OwnRelays, RelayUse
 from meshloom_agent.mesh.status import ConnectionState, PathStatus
+from meshloom_agent.unfit import LINK_LOCAL, unfit_peer
 
 IPNetwork = IPv4Network | IPv6Network
 T = TypeVar("T")
@@ -381,11 +382,9 @@ class Mesh:
         parsed = getattr(parsed, "ipv4_mapped", None) or parsed
         if parsed.version == 6 and not self.options.ipv6:
             return True
-        if parsed.is_loopback or parsed.is_multicast or parsed.is_unspecified:
-            return True
-        return any(parsed in network for network in self._overlay) or any(
-            address == own.address for own in self._local.candidates
-        )
+        own = [each.address for each in self._local.candidates]
+        has_link_local = parsed in LINK_LOCAL and any(ip_address(each[0]) in LINK_LOCAL for each in own)
+        return unfit_peer(parsed, self._overlay, has_link_local=has_link_local) or address in own
 
 
 def _put(table: dict[PublicKey, T], key: PublicKey, value: T | None) -> bool:

@@ -1,7 +1,7 @@
 """The connections that a relay plan asks for, kept over whatever transport gets through."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import anyio
@@ -33,10 +33,15 @@ AVOID_FIRST, AVOID_LONGEST = 600.0, 3600.0
 
 @attrs.frozen
 class NamedTransport:
-    """An opened transport under its backend's name."""
+    """An opened transport under its backend's name.
+
+    Args:
+        by_name: Whether a proxy finds the relay's address.
+    """
 
     name: str
     transport: Transport
+    by_name: bool = False
 
 
 @attrs.define
@@ -171,6 +176,8 @@ class RelayLink:
 
     async def _first_of(self, address: RelayAddress) -> Session:
         """The first transport that connects, each with a start over the next; the others are given up."""
+        if (locate := self._links.locate) is not None:
+            address = await locate(address)
         now = anyio.current_time()
         usable = [
             each
@@ -217,6 +224,7 @@ class RelayLinks:
         tokens: Returns what the relays accept now.
         packets: Gets every packet of a peer.
         changed: Called after the plan was told something.
+        locate: Finds what to connect to, before each connection; raises TransportError where that must not be.
     """
 
     def __init__(
@@ -228,7 +236,9 @@ class RelayLinks:
         tokens: Callable[[], RelayTokens],
         packets: Packets,
         changed: Callable[[], None],
+        locate: Callable[[RelayAddress], Awaitable[RelayAddress]] | None = None,
     ) -> None:
+        self.locate = locate
         self.transports, self.tokens = tuple(transports), tokens
         self.id = relay_peer_id(own)
         self._plan, self._packets, self._changed = plan, packets, changed

@@ -10,7 +10,7 @@ import logging
 import socket
 import ssl
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import anyio
@@ -216,18 +216,26 @@ async def open_allocation(
     tls: ssl.SSLContext | None,
     received: Callable[[bytes, Address, Address], None],
     timers: TurnTimers = TurnTimers(),
+    *,
+    locate: Callable[[str, str, int], Awaitable[list[str]]] | None = None,
 ) -> Allocation:
     """A relayed address on a server, by the first of its addresses that answers.
+
+    *locate* finds those that may be used.
 
     Raises:
         OSError, TimeoutError: There is none.
     """
-    found = await anyio.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+    if locate is not None:
+        addresses = await locate("TURN", server.host, server.port)
+    else:
+        found = await anyio.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+        addresses = [str(address[0]) for *_, address in found]
     failure: Exception = TimeoutError("no answer")
-    for *_, address in found:
+    for address in addresses:
         try:
             with anyio.fail_after(timers.open):
-                return await _open(server, (str(address[0]), server.port), tls, received, timers)
+                return await _open(server, (address, server.port), tls, received, timers)
         except (OSError, TimeoutError) as error:
             failure = error
     raise failure

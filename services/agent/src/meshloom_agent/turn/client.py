@@ -1,7 +1,7 @@
 """Which relayed addresses we have: one on each server, for peers that no relay of the mesh reaches."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+Locate = Callable[[str, str, int], Awaitable[list[str]]]
 ALLOCATE_WITHIN = 40.0
 FIRST_RETRY, LONGEST_RETRY = 1.0, 300.0
 
@@ -27,6 +28,7 @@ class TurnClient:
         received: Gets each packet, where it came from, and our relayed address that it came to.
         changed: Called when ``allocations`` has changed.
         extra_roots: Certificates trusted besides the system's, for TLS.
+        locate: Finds the addresses of a server by its host and port.
     """
 
     def __init__(
@@ -34,10 +36,12 @@ class TurnClient:
         received: Callable[[bytes, Address, Address], None],
         changed: Callable[[], None],
         extra_roots: bytes = b"",
+        locate: Locate | None = None,
     ) -> None:
         self.errors: dict[str, str] = {}
         """Servers by URI, and why we have no address there; empty where we have."""
         self._received, self._changed, self._roots = received, changed, extra_roots
+        self._locate = locate
         self._servers: dict[str, TurnServer] = {}
         self._needed = False
         self._allocations: dict[Address, Allocation] = {}
@@ -108,7 +112,7 @@ class TurnClient:
 
         with anyio.fail_after(ALLOCATE_WITHIN):
             tls = tls_context(self._roots) if server.tls else None
-            allocation = await open_allocation(server, tls, self._received)
+            allocation = await open_allocation(server, tls, self._received, locate=self._locate)
         try:
             backoff.reset()
             self._allocations[allocation.address] = allocation
