@@ -148,6 +148,23 @@ async def test_a_server_within_the_overlay_is_refused(up):
     assert up._engine._border.refusal("100.64.7.7")
 
 
+async def test_an_overlay_that_would_cut_off_signal_or_a_relay_is_refused(far, management, until, monkeypatch):
+    async def getaddrinfo(_host, port, **_):
+        return [(2, 1, 6, "", ("198.51.100.7", port))]
+
+    own = far.files.key().public.text
+    with monkeypatch.context() as patched:
+        patched.setattr("anyio.getaddrinfo", getaddrinfo)
+        host, _, port = management.signal_target.partition(":")
+        await far._engine._border.addresses("signal", host, int(port))
+    bad = management.map_of(own, [], serial=100)
+    bad.NetworkMap.peerConfig.address = "198.51.100.1/24"
+    management.tell(own, bad)
+    await until(lambda: far.report.refused.get("address"))
+    assert "it would cut off the signal server at 198.51.100.7; the old one stays" in far.report.warnings[0]
+    assert str(far.report.addresses[0]) == "100.64.0.1/16"
+
+
 async def test_a_name_that_leads_now_here_and_now_there_opens_nothing(up, far):
     border = far._engine._border
     assert border.refusal("127.0.0.1")

@@ -136,6 +136,13 @@ def test_names_and_versions_are_made_fit_to_be_shown():
     assert all(text.isprintable() for text in refusals.told)
 
 
+def test_an_overlay_cuts_no_server_off():
+    around = Surroundings(servers={ip_address("198.51.100.7"): "relay"})
+    with pytest.raises(MapRefused, match="cut off the relay server at 198.51.100.7"):
+        check_overlay([ip_interface("198.51.100.1/24")], around)
+    assert check_overlay([ip_interface("198.51.101.1/24")], around) is None
+
+
 def test_what_is_told_of_refusals_is_bounded():
     refusals = Refusals()
     for number in range(1000):

@@ -50,6 +50,7 @@ class Border:
         self._chosen, self._by_name = chosen, by_name
         self._seen: set[IPAddress] = set()
         self._refused: dict[tuple[str, str, int], str] = {}
+        self._fit: dict[tuple[str, str, int], list[str]] = {}
 
     def refusal(self, address: str) -> str:
         """Returns why no server may be at an address; empty where one may."""
@@ -59,10 +60,16 @@ class Border:
         return unfit_server(ip_address(address), around, self._overlay())
 
     def forget(self, named: Collection[tuple[str, int]]) -> None:
-        """Says no longer what was refused of servers that are not named any more."""
-        for key in [each for each in self._refused if each[1:] not in named]:
-            del self._refused[key]
+        """Forgets what was found of servers that are not named any more."""
+        for table in (self._refused, self._fit):
+            for key in [each for each in table if each[1:] not in named]:
+                del table[key]
         self._tell()
+
+    @property
+    def servers(self) -> dict[IPAddress, str]:
+        """The addresses of servers that are used now, each with its kind: an overlay must not cut them off."""
+        return {ip_address(text): kind for (kind, _, _), texts in self._fit.items() for text in texts}
 
     async def addresses(self, kind: str, host: str, port: int) -> list[str]:
         """Returns the addresses of a server that may be connected to, best first.
@@ -79,6 +86,7 @@ class Border:
         whose = {text: why for text in texts if not is_chosen and (why := self.refusal(text))}
         self._note((kind, host, port), whose)
         fit = [text for text in texts if text not in whose]
+        self._fit[kind, host, port] = fit
         if not fit:
             raise ServerRefused(_words(kind, host, port, whose))
         return fit

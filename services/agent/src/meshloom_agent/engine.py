@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import anyio
+import attrs
 from anyio.abc import TaskGroup
 
 from meshloom.config import Chosen
@@ -185,6 +186,7 @@ class Engine:
             if update.netbirdConfig.stuns or not self._maps.config.stuns:
                 self._maps.config = update.netbirdConfig
         if update.HasField("NetworkMap"):
+            self._maps.around = attrs.evolve(self._maps.around, servers=self._border.servers)
             self._maps.take(update.NetworkMap, begins_anew=begins_anew)
         self._start_signal()
         self._report.progress()

@@ -5,7 +5,7 @@ router or half of the internet into the mesh's. What is refused is said in ``sta
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_network
 from typing import Final
 
@@ -80,10 +80,12 @@ class Surroundings:
     Args:
         management: Those of the management server.
         gateway: This host's router, where it is known.
+        servers: Other servers that are in use by their addresses, each with its kind.
     """
 
     management: frozenset[IPAddress] = frozenset()
     gateway: IPAddress | None = None
+    servers: Mapping[IPAddress, str] = attrs.field(factory=dict)
 
 
 def check_overlay(addresses: Collection[IPInterface], around: Surroundings) -> None:
@@ -102,6 +104,9 @@ def check_overlay(addresses: Collection[IPInterface], around: Surroundings) -> N
         for server in around.management:
             if server in network:
                 raise MapRefused(f"the overlay {network} is refused: it would cut off management at {server}")
+        for server, kind in around.servers.items():
+            if server in network:
+                raise MapRefused(f"the overlay {network} is refused: it would cut off the {kind} server at {server}")
 
 
 class AllowedAddresses:

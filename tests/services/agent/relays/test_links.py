@@ -3,6 +3,7 @@
 import anyio
 import pytest
 
+from meshloom.errors import TransportError
 from meshloom.testing.fakes.transport import MemoryTransport
 from meshloom.testing.transport_ground import until
 from meshloom_agent.relays import NamedTransport
@@ -325,3 +326,20 @@ async def test_the_only_transport_is_kept_whatever_is_too_long_for_it(world):
     one.links.too_long(url, 1338)
     await world.later(10)
     assert one.links.session(url) is session
+
+
+async def test_a_relay_that_must_not_be_connected_to_is_left_alone_and_says_why(world):
+    url = world.start("near")
+    agent = world.agent(1)
+
+    async def locate(address):
+        raise TransportError(f"the relay server {address.host} is not used at 127.0.0.1, which is the loopback's")
+
+    agent.links.locate = locate
+    agent.set_servers(url)
+    await until(lambda: agent.links.errors.get(url))
+    await world.later(120)
+    assert "not used at 127.0.0.1" in agent.links.errors[url]
+    assert agent.home is None
+    agent.links.locate = None
+    await world.until(lambda: agent.home, 60)
