@@ -136,6 +136,27 @@ def test_names_and_versions_are_made_fit_to_be_shown():
     assert all(text.isprintable() for text in refusals.told)
 
 
+@pytest.mark.parametrize(
+    ("overlay", "refused"),
+    [
+        ("192.168.1.7/24", True),
+        ("192.168.1.7/30", False),
+        ("192.168.1.2/30", True),
+        ("192.168.1.7/32", False),
+        ("192.168.0.7/16", False),
+        ("100.64.0.1/16", False),
+    ],
+)
+def test_an_overlay_does_not_cut_the_router_off(overlay, refused):
+    """One that is wider than the router's own network leaves that alone."""
+    around = Surroundings(gateway=ip_address("192.168.1.1"), link=ip_network("192.168.1.0/24"))
+    if refused:
+        with pytest.raises(MapRefused, match="cut off this host's router at 192.168.1.1"):
+            check_overlay([ip_interface(overlay)], around)
+    else:
+        assert check_overlay([ip_interface(overlay)], around) is None
+
+
 def test_an_overlay_cuts_no_server_off():
     around = Surroundings(servers={ip_address("198.51.100.7"): "relay"})
     with pytest.raises(MapRefused, match="cut off the relay server at 198.51.100.7"):

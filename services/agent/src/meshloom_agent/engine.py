@@ -39,7 +39,7 @@ from meshloom_agent.relays import NamedTransport
 from meshloom_agent.report import CONNECTING, PeerReport, Report, ServerReport, wall_clock
 from meshloom_agent.server_identity import ServerKeys
 from meshloom_agent.signal_client import SignalClient
-from meshloom_agent.surroundings import SOON, addresses_of, gateway
+from meshloom_agent.surroundings import SOON, addresses_of, router
 from meshloom_agent.sync import ManagementLink
 from meshloom_agent.trust import Refusals, Surroundings, check_overlay
 from meshloom_linux.watch import host_interfaces, network_changes
@@ -166,7 +166,10 @@ class Engine:
         """
         maps = self._maps
         management = await addresses_of(self._client.address, within) or maps.around.management
-        maps.around = Surroundings(management, gateway())
+        way = router()
+        maps.around = Surroundings(
+            management, way.address if way is not None else None, link=way.link if way is not None else None
+        )
         if (own := maps.use.own) is not None:
             check_overlay(own.addresses, maps.around)
 

@@ -9,7 +9,7 @@ import anyio
 
 from meshloom_agent.channel import ServerAddress
 from meshloom_agent.trust import IPAddress
-from meshloom_linux.gateway import default_gateway
+from meshloom_linux.gateway import Router, default_router
 
 _log = logging.getLogger(__name__)
 
@@ -31,9 +31,8 @@ async def addresses_of(server: ServerAddress, within: float = SOON) -> frozenset
     return frozenset(found)
 
 
-def gateway() -> IPAddress | None:
+def router() -> Router | None:
     """Returns this host's router, where the kernel tells of one."""
     with contextlib.suppress(OSError, ValueError):
-        if found := default_gateway(ROUTES.read_text().splitlines()):
-            return ip_address(found)
+        return default_router(ROUTES.read_text().splitlines())
     return None

@@ -80,12 +80,14 @@ class Surroundings:
     Args:
         management: Those of the management server.
         gateway: This host's router, where it is known.
+        link: The network that the router is reached in, where it is known.
         servers: Other servers that are in use by their addresses, each with its kind.
     """
 
     management: frozenset[IPAddress] = frozenset()
     gateway: IPAddress | None = None
     servers: Mapping[IPAddress, str] = attrs.field(factory=dict)
+    link: IPNetwork | None = None
 
 
 def check_overlay(addresses: Collection[IPInterface], around: Surroundings) -> None:
@@ -101,6 +103,9 @@ def check_overlay(addresses: Collection[IPInterface], around: Surroundings) -> N
         for forbidden, whose in NEVER.items():
             if network.version == forbidden.version and network.overlaps(forbidden):
                 raise MapRefused(f"the overlay {network} is refused: {forbidden} is {whose}")
+        router, link = around.gateway, around.link
+        if router is not None and link is not None and router in network and network.prefixlen >= link.prefixlen:
+            raise MapRefused(f"the overlay {network} is refused: it would cut off this host's router at {router}")
         for server in around.management:
             if server in network:
                 raise MapRefused(f"the overlay {network} is refused: it would cut off management at {server}")

@@ -9,6 +9,7 @@ from meshloom_agent.diagnostics.gateway import (
     NAT_PMP_REQUEST,
     SSDP_REQUEST,
     default_gateway,
+    default_router,
     is_gateway_device,
     nat_pmp_address,
     pcp_request,
@@ -50,6 +51,22 @@ def test_the_default_route_of_the_least_metric_has_the_gateway():
     assert default_gateway(lines) == "192.168.1.254"
     assert default_gateway([HEADER, "eth0\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0"]) is None
     assert default_gateway([]) is None
+
+
+def test_the_router_is_in_the_narrowest_network_of_its_own_interface():
+    link = "{interface}\t{network}\t00000000\t0001\t0\t0\t0\t{mask}\t0\t0\t0"
+    lines = [
+        HEADER,
+        DEFAULT.format(metric=100),
+        link.format(interface="eth0", network="0000A8C0", mask="0000FFFF"),
+        link.format(interface="eth0", network="0001A8C0", mask="00FFFFFF"),
+        link.format(interface="eth0", network="0002A8C0", mask="00FFFFFF"),
+        link.format(interface="ml0", network="0001A8C0", mask="FEFFFFFF"),
+    ]
+    router = default_router(lines)
+    assert str(router.address) == "192.168.1.1"
+    assert str(router.link) == "192.168.1.0/24"
+    assert default_router(lines[:2]).link is None
 
 
 @given(st.binary(max_size=1200), st.lists(st.text()))

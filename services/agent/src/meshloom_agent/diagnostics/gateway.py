@@ -13,7 +13,7 @@ from meshloom.protocol.port_mapping import (
     pcp_request,
     speaks_pcp,
 )
-from meshloom_linux.gateway import default_gateway
+from meshloom_linux.gateway import default_gateway, default_router
 
 __all__ = [
     "NAT_PMP_REQUEST",
@@ -21,6 +21,7 @@ __all__ = [
     "SSDP",
     "SSDP_REQUEST",
     "default_gateway",
+    "default_router",
     "is_gateway_device",
     "nat_pmp_address",
     "pcp_request",
