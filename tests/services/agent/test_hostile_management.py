@@ -71,7 +71,7 @@ async def test_a_kept_map_that_cuts_management_off_is_not_used_for_ever(up, mana
     """The server moves into what the overlay takes away, and the machine still finds it."""
     around = frozenset({ip_address("100.64.0.200")})
 
-    async def moved(_server):
+    async def moved(_server, _within=0.0):
         return around
 
     monkeypatch.setattr("meshloom_agent.engine.addresses_of", moved)
