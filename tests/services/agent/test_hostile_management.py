@@ -78,7 +78,7 @@ async def test_a_kept_map_that_cuts_management_off_is_not_used_for_ever(up, mana
     management.config = lambda key: pb.PeerConfig(address="10.20.0.1/16", fqdn="x.mesh.test")
     up._engine._resolve.set()
     await until(lambda: list(map(str, up.report.addresses)) == ["10.20.0.1/16"], 20)
-    await until(lambda: up.report.state == CONNECTED, 20)
+    await until(lambda: up.report.management.connected, 20)
 
 
 async def test_addresses_of_others_are_refused_and_said(up, management, meshloom, until):
