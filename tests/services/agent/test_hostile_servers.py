@@ -14,6 +14,7 @@ from meshloom_agent.report import CONNECTED
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
 FAR = frozenset({ip_address("203.0.113.5")})
+SETUP_KEY = "11111111-2222-3333-4444-555555555555"
 TOKEN = "1700000000", "A" * 43 + "="
 
 
@@ -99,6 +100,7 @@ async def test_nothing_is_sent_to_servers_on_this_machine_and_it_is_said(far, ma
     far._engine._paths.plan.set_servers([f"rel://localhost:{trap.port}"], anyio.current_time())
     management.tell(own, hostile(management, own, trap.port))
     paths = far._engine._paths
+    paths.turn.need(True)
     await until(lambda: any("STUN" in text for text in far.report.warnings))
     await until(lambda: any("signal" in text for text in far.report.warnings))
     for find in (paths.turn._locate("TURN", "localhost", trap.port), far._engine._border.addresses("relay", "::1", 80)):
@@ -114,6 +116,28 @@ async def test_nothing_is_sent_to_servers_on_this_machine_and_it_is_said(far, ma
     assert "is not used at" in far.report.signal.error
     assert not trap.came
     management.tell(own, management.map_of(own, [], serial=101))
+
+
+@pytest.fixture
+def elsewhere(trap, monkeypatch):
+    """Management's name leads elsewhere from the beginning."""
+
+    async def addresses(_server, _within=0.0):
+        return FAR
+
+    monkeypatch.setattr("meshloom_agent.engine.addresses_of", addresses)
+    return trap
+
+
+async def test_a_signal_server_on_this_machine_is_not_even_connected_to(elsewhere, daemon, management, meshloom, until):
+    trap = elsewhere
+    management.signal_target = f"localhost:{trap.port}"
+    await meshloom("login", "-m", management.url, "-k", SETUP_KEY, "--interface-name", "test0")
+    await daemon.up()
+    await until(lambda: daemon.report.signal.error)
+    assert not trap.came
+    assert "which is the loopback's" in daemon.report.signal.error
+    await until(lambda: daemon.report.management.connected)
 
 
 async def test_a_signal_server_that_is_right_again_is_used_without_a_restart(
