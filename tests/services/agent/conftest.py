@@ -19,6 +19,7 @@ from meshloom.rpc import signalexchange_pb2 as signal_pb
 from meshloom.rpc.management_pb2_grpc import ManagementServiceServicer, add_ManagementServiceServicer_to_server
 from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeServicer, add_SignalExchangeServicer_to_server
 from meshloom.testing.fakes.tunnel import MemoryNetwork
+from meshloom.testing.ports import free_port
 from meshloom_agent.daemon import Daemon
 from meshloom_agent.daemon_service import open_socket
 from meshloom_agent.engine import Engine
@@ -44,13 +45,13 @@ class Server:
     """One gRPC server that can go away and come back on its port."""
 
     def __init__(self):
-        self.port = 0
+        self.port = free_port()  # nobody else takes it while the server is away
         self._server = None
 
     async def start(self):
         self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
         self.register(self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self._server.start()
 
     async def stop(self):

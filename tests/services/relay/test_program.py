@@ -21,6 +21,8 @@ import meshloom_transport_websocket
 from meshloom.protocol.relay import Auth, encode
 from meshloom.protocol.relay_client import Authenticated, PeerOnline, RelayLost
 from meshloom.testing.certificates import make_certificate
+from meshloom.testing.deployment import STARTED
+from meshloom.testing.ports import free_port
 from meshloom.testing.transport_ground import until
 from meshloom.transport import RelayAddress, TransportContext
 
@@ -32,12 +34,6 @@ BACKENDS = {
     for plugin in (meshloom_transport_picows, meshloom_transport_websocket, meshloom_transport_quic)
     for backend in plugin.meshloom_transports()
 }
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Program:
@@ -58,7 +54,7 @@ class Program:
             self.process = subprocess.Popen(
                 [*command, "--metrics", "", *flags], env={**clean, **environment}, stdout=log, stderr=log
             )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + STARTED
         while self.process.poll() is None:
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", self.port)).close()

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -16,19 +15,14 @@ import pytest
 
 from meshloom.model.keys import PrivateKey
 from meshloom.rpc import management_pb2 as pb
-from meshloom.testing.deployment import OWNER
+from meshloom.testing.deployment import OWNER, STARTED
 from meshloom.testing.namespaces import wait_until
+from meshloom.testing.ports import free_port
 from meshloom_agent.channel import parse_url
 from meshloom_agent.files import new_ssh_key
 from meshloom_agent.management_client import ManagementClient
 
 BIN = Path(sys.executable).parent
-
-
-def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @attrs.define
@@ -44,7 +38,7 @@ class Program:
     prefix: tuple = ()
     environment: dict = attrs.Factory(dict)
     port: int = attrs.Factory(free_port)
-    stun: int = attrs.Factory(lambda: free_port(socket.SOCK_DGRAM))
+    stun: int = attrs.Factory(free_port)
     metrics: int = attrs.Factory(free_port)
     token: str = ""
     process: object = None
@@ -77,7 +71,7 @@ class Program:
 
     def start(self):
         self.launch()
-        wait_until(self.is_ready, 20, f"the server is ready; it said {self.said}")
+        wait_until(self.is_ready, STARTED, f"the server is ready; it said {self.said}")
         return self
 
     def is_ready(self):

@@ -10,15 +10,10 @@ from prometheus_client import CollectorRegistry
 from meshloom.errors import ConfigError
 from meshloom.protocol import stun
 from meshloom.protocol.nat_discovery import CHANGE_IP, CHANGE_PORT, behaviour_request
+from meshloom.testing.ports import free_port
 from meshloom_stun.service import StunPorts, run_stun
 
 pytestmark = pytest.mark.anyio
-
-
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import socket
 import subprocess
 import time
 
@@ -13,18 +12,13 @@ from meshloom.errors import TransportError
 from meshloom.model.keys import PrivateKey
 from meshloom.protocol.relay import Auth, Kind, encode, packet_head, relay_peer_id
 from meshloom.protocol.relay_token import issue_token, join_token
+from meshloom.testing.ports import free_port
 from meshloom.transport import RelayAddress
 
 pytestmark = [pytest.mark.anyio, pytest.mark.peer]
 
 RELAY = os.environ.get("MESHLOOM_NETBIRD_RELAY", "")
 SECRET = "a secret of this test"
-
-
-def free_port(kind):
-    with socket.socket(socket.AF_INET, kind) as made:
-        made.bind(("127.0.0.1", 0))
-        return made.getsockname()[1]
 
 
 @pytest.fixture
@@ -35,15 +29,15 @@ async def netbird(authority, tmp_path):
     chain, key = authority.issue("relay.example")
     (tmp_path / "chain.pem").write_bytes(chain)
     (tmp_path / "key.pem").write_bytes(key)
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     flags = {
         "--listen-address": f"127.0.0.1:{port}",
         "--exposed-address": f"rels://relay.example:{port}",
         "--auth-secret": SECRET,
         "--tls-cert-file": tmp_path / "chain.pem",
         "--tls-key-file": tmp_path / "key.pem",
-        "--health-listen-address": f"127.0.0.1:{free_port(socket.SOCK_STREAM)}",
-        "--metrics-port": free_port(socket.SOCK_STREAM),
+        "--health-listen-address": f"127.0.0.1:{free_port()}",
+        "--metrics-port": free_port(),
     }
     log = (tmp_path / "log").open("wb")
     process = subprocess.Popen([RELAY, *map(str, itertools.chain(*flags.items()))], stdout=log, stderr=log)
