@@ -14,8 +14,10 @@ kernel: setup  ## The kernel's WireGuard on Debian's stock kernel in an emulated
 	@tools/kernel-vm fetch
 	MESHLOOM_KERNEL_VM=1 .venv/bin/python -m pytest -q -rs -s tests/plugins/tunnel/kernel/test_stock_kernel.py
 
+# Two processes of tests for each processor, since many tests wait; programs that they start are compiled once.
 test: setup lint types imports  ## All that CI runs; privileged parts only as root
-	.venv/bin/python -m pytest -q -rs
+	PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/pycache \
+		.venv/bin/python -m pytest -q -rs -n $$((2 * $$(nproc)))
 
 lint:
 	.venv/bin/ruff check --quiet

@@ -9,7 +9,7 @@ from meshloom.testing.certificates import make_certificate
 from meshloom.testing.deployment import ServerProgram, is_relayed
 from meshloom.testing.namespaces import NAT, wait_until
 
-pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow]
 
 PROXY = """
 Port 8888

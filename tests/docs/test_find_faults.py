@@ -25,7 +25,6 @@ WITH_A_SERVER = (
 @pytest.mark.privileged
 @pytest.mark.mesh
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_the_commands_show_what_is_there(internet, machine, document):
     with document("docs/how-to/find-faults.md") as text:
         host = internet.host("server")

@@ -31,7 +31,6 @@ def run(*argv, cwd):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_a_plugin_of_a_third_party(tmp_path):
     for name, content in re.findall(r"```\w+\n# file: (\S+)\n(.*?)```", TEXT, re.DOTALL):
         file = tmp_path / name

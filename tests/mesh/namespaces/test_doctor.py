@@ -7,7 +7,7 @@ import pytest
 from meshloom.testing.deployment import BIN
 from meshloom.testing.namespaces import NAT
 
-pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow]
 
 
 def found(host, url):

@@ -8,7 +8,7 @@ import pytest
 from meshloom.testing.deployment import BIN, AgentProgram, is_direct
 from meshloom.testing.namespaces import NAT, wait_until
 
-pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from meshloom.testing.deployment import BIN, AgentProgram, ServerProgram
 from meshloom.testing.namespaces import NAT, Internet, wait_until
 
-pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow]
 
 PRESHARED = "cHJlc2hhcmVkIGtleSBvZiB0aGlzIHRlc3QgYWxvbmU="
 HOLD_PORT = """

@@ -13,7 +13,7 @@ import pytest
 from meshloom.testing.deployment import BIN, OWNER, AgentProgram, is_direct
 from meshloom.testing.namespaces import NAT, wait_until
 
-pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow]
 
 SILENT = 10_000
 HOLD = """

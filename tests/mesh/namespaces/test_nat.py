@@ -5,7 +5,7 @@ import pytest
 from meshloom.testing.deployment import AgentProgram, ServerProgram, is_direct, is_relayed
 from meshloom.testing.namespaces import NAT
 
-pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow]
 
 OPEN = None
 DIRECT = [

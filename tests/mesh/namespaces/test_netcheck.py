@@ -7,7 +7,7 @@ import pytest
 from meshloom.testing.deployment import BIN, ServerProgram
 from meshloom.testing.namespaces import NAT
 
-pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow]
 
 SECOND = "203.0.113.250"
 INDEPENDENT, STRICT, LOOSE = "endpoint-independent", "address-and-port-dependent", "endpoint-independent"

@@ -9,7 +9,7 @@ import pytest
 from meshloom.testing.deployment import BIN, AgentProgram, ServerProgram, is_direct, is_relayed
 from meshloom.testing.namespaces import NAT, wait_until
 
-pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow]
 
 CUT = """
 table inet cut {

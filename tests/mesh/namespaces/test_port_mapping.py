@@ -5,7 +5,7 @@ import pytest
 from meshloom.testing.deployment import is_direct, is_relayed
 from meshloom.testing.namespaces import NAT, missing_programs, wait_until
 
-pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow]
 
 OUTER = "192.0.43.7"
 """The router's; miniupnpd takes none of the documentation's ranges for a public one."""

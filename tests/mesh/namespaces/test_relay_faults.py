@@ -10,7 +10,7 @@ import pytest
 from meshloom.testing.deployment import BIN, AgentProgram, ServerProgram, is_direct, is_relayed
 from meshloom.testing.namespaces import NAT, wait_until
 
-pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow]
 
 LOSE = """
 table inet lose {{

@@ -8,7 +8,7 @@ from meshloom.testing.certificates import make_certificate
 from meshloom.testing.deployment import AgentProgram, is_relayed
 from meshloom.testing.namespaces import NAT, wait_until
 
-pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow]
 
 
 def is_turned(peer):

@@ -7,7 +7,7 @@ import pytest
 from meshloom.testing.deployment import is_direct
 from meshloom.testing.namespaces import NAT, wait_until
 
-pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.peer, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.peer]
 
 
 def test_two_unmodified_clients_connect_directly_through_our_server(server, client):

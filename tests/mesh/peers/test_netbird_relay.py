@@ -5,7 +5,7 @@ import pytest
 from meshloom.testing.deployment import AgentProgram, is_relayed
 from meshloom.testing.namespaces import NAT
 
-pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.peer, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.peer]
 
 
 def test_two_unmodified_clients_reach_each_other_through_our_relay(server, client):

@@ -8,7 +8,7 @@ import pytest
 from meshloom.testing.deployment import ServerProgram
 from meshloom.testing.namespaces import NAT, wait_until
 
-pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.peer, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.peer]
 
 
 def is_relayed(peer):

@@ -5,7 +5,7 @@ import pytest
 from meshloom.testing.deployment import is_relayed
 from meshloom.testing.namespaces import NAT
 
-pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.peer, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow, pytest.mark.peer]
 
 
 @pytest.mark.parametrize("nat", [NAT.SYMMETRIC, NAT.UDP_BLOCKED])

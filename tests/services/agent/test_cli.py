@@ -12,7 +12,7 @@ import yaml
 from meshloom.errors import ConfigError
 from meshloom_agent.daemon_service import open_socket
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.anyio
 
 SETUP_KEY = "11111111-2222-3333-4444-555555555555"
 

@@ -25,7 +25,7 @@ from meshloom_agent.management_errors import ManagementUnreachable
 from meshloom_agent.report import CONNECTED
 from meshloom_agent.testing import SimulatedMesh
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.anyio
 
 ZERO = PublicKey.of(bytes(32))
 HOUR = 3600.0

@@ -14,7 +14,7 @@ from meshloom.tunnel import Doorbell, TunnelState
 from meshloom_agent.mesh import Mesh, RemotePeer
 from meshloom_agent.paths import Paths
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.anyio
 
 OWN = PrivateKey.of(b"\1" * 32)
 PEER = PublicKey.of(b"\2" * 32)

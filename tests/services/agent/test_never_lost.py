@@ -18,7 +18,7 @@ from meshloom_agent.files import StateDir
 from meshloom_agent.management_errors import ManagementUnreachable
 from meshloom_agent.report import CONNECTED
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.anyio
 
 SETUP_KEY = "11111111-2222-3333-4444-555555555555"
 GRPC = {":status": "200", "content-type": "application/grpc"}

@@ -22,7 +22,7 @@ from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeStub
 from meshloom.testing.namespaces import wait_until
 from meshloom_agent.management_errors import LoginDenied, ManagementUnreachable
 
-pytestmark = [pytest.mark.anyio, pytest.mark.mesh, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.mesh]
 
 ONE, OTHER = PrivateKey.of(b"1" * 32), PrivateKey.of(b"2" * 32)
 

@@ -22,7 +22,7 @@ from meshloom_front.http2 import frames
 from meshloom_front.http2.headers import encode
 from meshloom_front.rpc.messages import framed
 
-pytestmark = [pytest.mark.anyio, pytest.mark.mesh, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.anyio, pytest.mark.mesh, pytest.mark.slow]
 MANAGEMENT, SIGNAL = "/management.ManagementService/", "/signalexchange.SignalExchange/"
 SLACK = 40 << 20
 """Bytes for what every connection takes, for what passes through, and for memory that Python keeps for later."""

@@ -14,7 +14,7 @@ from meshloom.rpc import signalexchange_pb2 as pb
 from meshloom.rpc.management_pb2_grpc import ManagementServiceStub
 from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeStub
 
-pytestmark = [pytest.mark.anyio, pytest.mark.mesh, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.mesh]
 
 OPTIONS = [("grpc.use_local_subchannel_pool", 1)]
 

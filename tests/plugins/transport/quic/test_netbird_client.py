@@ -9,7 +9,7 @@ import pytest
 from meshloom.testing.deployment import BIN, ServerProgram
 from meshloom.testing.namespaces import Internet, missing_programs, wait_until
 
-pytestmark = [pytest.mark.privileged, pytest.mark.peer, pytest.mark.mesh, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.privileged, pytest.mark.peer, pytest.mark.mesh, pytest.mark.slow]
 
 CLIENT = os.environ.get("MESHLOOM_NETBIRD_CLIENT", "")
 SECRET = "a secret of this test"

@@ -56,7 +56,6 @@ class Session:
 
 
 @pytest.mark.anyio
-@pytest.mark.timeout(60)
 async def test_wireguard_has_it_when_the_relay_reaches_the_peer(monkeypatch):
     mesh = Mesh(OWN.public, Random(1).randbytes)
     paths = Paths(mesh, OWN.public, [], lambda _: None, lambda: None, relays_changed=lambda: None)
