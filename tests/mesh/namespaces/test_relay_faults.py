@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from meshloom.testing.deployment import BIN, AgentProgram, ServerProgram, is_direct, is_relayed
+from meshloom.testing.deployment import BIN, STARTED, AgentProgram, ServerProgram, is_direct, is_relayed
 from meshloom.testing.namespaces import NAT, wait_until
 
 pytestmark = [pytest.mark.privileged, pytest.mark.mesh, pytest.mark.slow]
@@ -127,11 +127,13 @@ def test_paths_outlive_signal_and_those_that_were_missing_come_with_it(internet,
     host = internet.host("signal")
 
     def start_signal():
-        return host.start(
+        started = host.start(
             *(BIN / "meshloom-signal", "--listen", f"{host.address}:80", "--metrics", "127.0.0.1:9090"),
             *("--data-dir", internet.folder / "signal-data"),
             log=internet.folder / "signal.log",
         )
+        wait_until(lambda: f"{host.address}:80 " in host.run("ss", "-Hltn"), STARTED, "signal listens", every=0.1)
+        return started
 
     program = start_signal()
     server = ServerProgram(internet.host("server"), internet.folder / "server")
