@@ -45,8 +45,7 @@ class Server:
     """One gRPC server that can go away and come back on its port."""
 
     def __init__(self):
-        self.port = free_port()  # nobody else takes it while the server is away
-        self._server = None
+        self.port, self._server = free_port(), None  # nobody else takes the port while the server is away
 
     async def start(self):
         self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
@@ -56,8 +55,7 @@ class Server:
 
     async def stop(self):
         if self._server is not None:
-            await self._server.stop(None)
-            self._server = None
+            await self._server.stop(None)  # twice is no more than once
 
     @property
     def target(self):
