@@ -13,7 +13,7 @@ from meshloom_agent.daemon import Daemon
 from meshloom_agent.files import StateDir
 from meshloom_agent.report import CONNECTED
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.anyio
 
 SETUP_KEY = "11111111-2222-3333-4444-555555555555"
 GOOD, BAD = "100.64.0.1/16", "198.18.0.1/16"

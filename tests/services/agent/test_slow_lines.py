@@ -10,7 +10,7 @@ from meshloom_agent.daemon import Daemon
 from meshloom_agent.daemon_service import open_socket
 from meshloom_agent.files import StateDir
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.anyio
 
 SETUP_KEY = "11111111-2222-3333-4444-555555555555"
 ROUND_TRIP, LOSS = 1.5, 0.1

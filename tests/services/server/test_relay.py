@@ -12,7 +12,7 @@ from meshloom.transport import Receiver, RelayAddress, TransportContext
 from meshloom_transport_picows import meshloom_transports as websocket
 from meshloom_transport_quic import meshloom_transports as quic
 
-pytestmark = [pytest.mark.anyio, pytest.mark.mesh, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.mesh]
 
 SOON = 3.0
 """Seconds: none of the relay's own deadlines ends before."""
