@@ -1,5 +1,7 @@
 """The budget of memory: whatever connections hold, a pool stays within its limit, and the largest goes first."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,9 +17,12 @@ STEPS = st.lists(
 class Held:
     """One connection of the tests: what it really holds may be less than what was told last."""
 
-    def __init__(self, budget, log):
+    numbers = itertools.count()
+
+    def __init__(self, budget, log, group=None, base=0):
         self.size, self.ended, self._log = 0, False, log
-        self.holding = budget.open(lambda: self.size, self.end)
+        group = str(next(self.numbers)) if group is None else group
+        self.holding = budget.open(group, base, lambda: self.size, self.end)
 
     def end(self):
         self.ended = True
@@ -83,3 +88,33 @@ def test_a_flood_of_strangers_takes_nothing_from_known_callers():
         Held(budget, log).set(30)
     assert known not in log
     assert (budget.known.size, known.ended) == (900, False)
+
+
+def test_of_strangers_those_of_the_network_that_holds_most_end_first_and_the_largest_of_them():
+    budget, log = Budget(strangers=1000), []
+    few = [Held(budget, log, group) for group in "abc"]
+    for each in few:
+        each.set(120)
+    many = [Held(budget, log, "many") for _ in range(70)]
+    for number, each in enumerate(many):
+        each.set(9 + number % 2)
+    assert log
+    assert set(log) <= set(many)
+    assert {each.size for each in log} == {10}
+
+
+def test_what_a_connection_takes_itself_counts_from_the_first_change_on():
+    budget, log = Budget(strangers=1000, known=1000), []
+    made = [Held(budget, log, base=100) for _ in range(9)]
+    for each in made:
+        each.set(0)
+    assert (budget.strangers.size, log) == (900, [])
+    made[0].holding.prove()
+    assert (budget.strangers.size, budget.known.size) == (800, 100)
+    made[1].holding.base = 0
+    made[1].set(5)
+    assert budget.strangers.size == 705
+    for _ in range(20):
+        Held(budget, log, base=100).set(0)
+    assert budget.strangers.size <= 1000
+    assert log

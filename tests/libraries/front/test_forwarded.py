@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshloom_front.callers import NETWORK_BURST, Callers
+from meshloom_front.callers import NETWORK_BURST, Caller, Callers
 from meshloom_front.config import ServerConfig
 from meshloom_front.forwarded import LOOPBACK, NOBODY, Proxies
 from meshloom_front.http import http_protocol
@@ -87,12 +87,13 @@ def test_only_a_server_that_others_do_not_reach_believes_loopback_unasked(listen
     assert ServerConfig(listen=listen, trusted_proxies=given).believed_proxies == believed
 
 
+@pytest.mark.anyio
 class TestConnections:
     """What counts for an address counts for the one that a proxy names."""
 
-    def test_a_connection_counts_for_the_network_that_a_proxy_names_as_old_as_it_was(self):
+    async def test_a_connection_counts_for_the_network_that_a_proxy_names_as_old_as_it_was(self):
         callers = Callers(proxies=PROXIES, clock=lambda: 0.0)
-        made = [callers.enter("127.0.0.1", int, lambda: None) for _ in range(4)]
+        made = [Caller(callers, "127.0.0.1", 0, int, lambda: None) for _ in range(4)]
         made[0].origin(b"192.0.2.1")
         made[3].origin(b"192.0.2.1")
         made[1].accept()
@@ -104,30 +105,30 @@ class TestConnections:
             each.gone()
         assert len(callers.new) + len(callers.accepted) + len(callers.open) == 0
 
-    def test_a_stranger_does_not_use_up_what_others_behind_the_same_proxy_may_cost(self):
+    async def test_a_stranger_does_not_use_up_what_others_behind_the_same_proxy_may_cost(self):
         callers = Callers(proxies=PROXIES, clock=lambda: 0.0)
         for _ in range(10):
-            stranger = callers.enter("127.0.0.1", int, lambda: None)
+            stranger = Caller(callers, "127.0.0.1", 0, int, lambda: None)
             stranger.spend(NETWORK_BURST / 10)
             stranger.origin(b"192.0.2.66")
             stranger.spend(NETWORK_BURST / 10)
-        assert callers.networks.of("192.0.2.66").rest() > 0
-        assert callers.networks.of("127.0.0.1").rest() == callers.networks.of("192.0.2.1").rest() == 0
+        assert callers.turns.network("192.0.2.66").pace.rest() > 0
+        assert callers.turns.network("127.0.0.1").pace.rest() == callers.turns.network("192.0.2.1").pace.rest() == 0
 
-    def test_what_a_known_caller_has_cost_is_given_back_to_its_own_network(self):
+    async def test_what_a_known_caller_has_cost_is_given_back_to_its_own_network(self):
         callers = Callers(proxies=PROXIES, clock=lambda: 0.0)
-        machine = callers.enter("127.0.0.1", int, lambda: None)
+        machine = Caller(callers, "127.0.0.1", 0, int, lambda: None)
         machine.spend(2 * NETWORK_BURST)
         machine.origin(b"192.0.2.1")
-        assert callers.networks.of("192.0.2.1").rest() > 0
+        assert callers.turns.network("192.0.2.1").pace.rest() > 0
         machine.prove()
-        assert callers.networks.of("192.0.2.1").rest() == callers.networks.of("127.0.0.1").rest() == 0
+        assert callers.turns.network("192.0.2.1").pace.rest() == callers.turns.network("127.0.0.1").pace.rest() == 0
 
-    def test_a_network_has_no_more_than_its_share_behind_a_proxy_either(self):
+    async def test_a_network_has_no_more_than_its_share_behind_a_proxy_either(self):
         callers, ended = Callers(proxies=PROXIES), []
         for number in range(40):
             assert callers.make_room("127.0.0.1", len(callers), 40)
-            machine = callers.enter("127.0.0.1", int, lambda number=number: ended.append(number))
+            machine = Caller(callers, "127.0.0.1", 0, int, lambda number=number: ended.append(number))
             machine.origin(b"192.0.2.66" if number >= 10 else b"192.0.2.%d" % number)
         assert callers.new.count("192.0.2.66") < 30
         assert all(number >= 10 for number in ended), "only the one that has too many gives way to itself"

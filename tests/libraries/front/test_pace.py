@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshloom_front.pace import Pace, Paces
+from meshloom_front.pace import Pace
 
 
 class Clock:
@@ -44,17 +44,3 @@ def test_what_is_given_back_is_there_again():
     pace.spend(0.1)
     pace.give_back(0.05)
     assert pace.spend(0.05) == 0
-
-
-def test_each_has_an_allowance_and_few_are_remembered():
-    paces = Paces(0.05, 1.0, Clock(), most=10)
-    assert paces.of("a").spend(1.1) > 0
-    assert paces.of("b").rest() == 0
-    assert paces.of("a").rest() > 0
-    for number in range(9):
-        paces.of(number).spend(1.1)
-        paces.of("a")
-    assert (len(paces), paces.of("a").rest() > 0) == (10, True), "what is used stays"
-    for number in range(100):
-        paces.of(number)
-    assert len(paces) == 10

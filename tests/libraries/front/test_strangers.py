@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import socket
 import ssl
 import subprocess
 import time
@@ -10,15 +11,16 @@ import time
 import anyio
 import pytest
 
-from meshloom_front import handshakes
-from meshloom_front.costs import HANDSHAKE
+from meshloom_front import accepting
+from meshloom_front.costs import CONNECTION_TAKES, HANDSHAKE
 from meshloom_front.http import PROVE, http_protocol
 from meshloom_front.http2 import frames
 from meshloom_front.http2.headers import encode
 from meshloom_front.listening import listen
-from meshloom_front.pace import Pace, Paces
+from meshloom_front.pace import Pace
 from meshloom_front.port import PortLimits, SharedTCPPort, Upgrades, open_port
 from meshloom_front.rpc.call import bidirectional, plain, service, unary
+from meshloom_front.rpc.calls import CALL_TAKES
 from meshloom_front.rpc.messages import framed
 from meshloom_front.rpc.server import RPC
 from meshloom_front.tls import Certificates
@@ -239,8 +241,6 @@ async def test_a_stranger_who_costs_much_waits_and_nobody_else_does(front):
     await known.called(b"Prove")
     for caller in made.port.callers.new:
         caller._pace = Pace(*EXHAUSTED)
-    asking.writer.write(GET)
-    await asking.hears(b"hello")
     calling.call(b"Free")
     asking.writer.write(GET)
     for _ in range(20):
@@ -255,7 +255,7 @@ async def test_all_strangers_together_have_a_share(front):
     made = await front()
     known = await made.client()
     await known.called(b"Prove")
-    made.port.callers.pace = Pace(*EXHAUSTED)
+    made.port.callers.turns.pace = Pace(*EXHAUSTED)
     strangers = [await made.client() for _ in range(3)]
     for client in strangers:
         client.call(b"Free")
@@ -266,9 +266,51 @@ async def test_all_strangers_together_have_a_share(front):
             await asyncio.wait_for(client.reader.read(1), 0.05)
 
 
+async def test_a_newcomer_is_served_before_what_a_crowd_of_strangers_has_piled_up(front):
+    made = await front(PortLimits(connections=100, waiting=100))
+    crowd = [await made.stranger() for _ in range(30)]
+    for client in crowd:
+        for _ in range(500):
+            client.call(b"Free")
+    for address in (None, "127.0.0.1"):
+        newcomer = await made.client(address)
+        for method in (b"Free", b"Prove", b"Free"):
+            await newcomer.called(method)
+    left = sum(connection._incoming.held for connection in made.port.rpc.connections)
+    assert left > 30 * 500 * 20, "most of what the crowd wants has not been looked at yet"
+    for client in crowd:
+        for _ in range(500):
+            await client.hears(b"\0\0\0\0\1x")
+
+
+async def test_all_connections_that_wait_are_taken_at_once(front):
+    made = await front(PortLimits(connections=100, waiting=100))
+    waiting = [socket.create_connection(("127.0.0.1", made.number)) for _ in range(50)]  # the loop does nothing yet
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(made.port.callers) + made.port.beginning() >= 50
+    for each in waiting:
+        each.close()
+
+
+async def test_connections_on_which_nothing_waits_count_in_the_budget(front):
+    made = await front(PortLimits(connections=100, waiting=100))
+    idle = [await made.client() for _ in range(30)]
+    for client, said in zip(idle, itertools.cycle((frames.PREFACE + frames.settings({}), GET, UPGRADE)), strict=False):
+        client.writer.write(said)
+        await client.reader.read(1)
+    assert made.port.callers.budget.strangers.size >= 30 * CONNECTION_TAKES
+    accepted = await made.client()
+    before = made.port.callers.budget.strangers.size
+    accepted.call(b"Down", ended=False)
+    await accepted.hears(b"application/grpc")
+    await accepted.called(b"Free")
+    assert made.port.callers.budget.strangers.size - before < CONNECTION_TAKES + CALL_TAKES
+
+
 async def test_what_a_known_caller_has_cost_before_burdens_no_stranger(front):
     made = await front()
-    pace = made.port.callers.pace = Pace(1e-9, 0.5, time.monotonic)
+    pace = made.port.callers.turns.pace = Pace(1e-9, 0.5, time.monotonic)
     for _ in range(LIMITS.connections - 1):
         await (await made.client()).called(b"Prove")
     assert pace.spend(0.49) == 0
@@ -283,25 +325,26 @@ def certificate(tmp_path):
     return files
 
 
-async def test_handshakes_of_one_network_wait_and_those_of_others_do_not(front, certificate, monkeypatch):
+async def test_accepting_of_one_network_wait_and_those_of_others_do_not(front, certificate, monkeypatch):
     made = await front(tls=Certificates(*certificate).context)
-    made.port.callers.networks = Paces(0.005, 2 * HANDSHAKE, made.port.callers.clock)
+    one = made.port.callers.turns.network("127.9.9.9")
+    one.pace = Pace(0.005, 2 * HANDSHAKE, time.monotonic)
     trust = ssl.create_default_context(cafile=certificate[0])
     for _ in range(10):
         await (await made.client("127.9.9.9", ssl=trust)).called(b"Prove")
     many = [asyncio.create_task(made.client("127.9.9.9", ssl=trust)) for _ in range(10)]
     await (await made.client("127.9.9.8", ssl=trust)).called(b"Free")
     assert sum(each.done() for each in many) < 10
-    made.port.callers.networks = Paces(1.0, 10.0, made.port.callers.clock)
+    one.pace = Pace(1.0, 10.0, time.monotonic)
     for client in await asyncio.gather(*many):
         await client.called(b"Free")
 
 
-async def test_handshakes_of_one_network_give_way_to_each_other_where_there_are_many(front, certificate):
+async def test_accepting_of_one_network_give_way_to_each_other_where_there_are_many(front, certificate):
     made = await front(PortLimits(500, 40), Certificates(*certificate).context)
     others = [await asyncio.open_connection("127.0.0.1", made.number, local_addr=("127.8.8.8", 0)) for _ in range(4)]
     many = [await asyncio.open_connection("127.0.0.1", made.number, local_addr=("127.9.9.9", 0)) for _ in range(100)]
-    with anyio.fail_after(handshakes.FIRST_BYTES_WITHIN / 2), contextlib.suppress(ConnectionError):
+    with anyio.fail_after(accepting.FIRST_BYTES_WITHIN / 2), contextlib.suppress(ConnectionError):
         await many[0][0].read()
     await (await made.client(ssl=ssl.create_default_context(cafile=certificate[0]))).called(b"Free")
     for reader, _ in others:

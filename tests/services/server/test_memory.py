@@ -128,11 +128,11 @@ async def half_messages(port, clients, tasks):
 
 
 async def job_streams(port, clients, _tasks):
-    """100 streams at 300 connections."""
+    """500 streams at 300 connections."""
     for _ in range(300):
         client = await Client.grpc(port)
         clients.append(client)
-        for _ in range(100):
+        for _ in range(500):
             client.call(f"{MANAGEMENT}Job")
 
 

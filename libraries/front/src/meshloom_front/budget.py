@@ -1,10 +1,12 @@
 """One budget of memory for everything that all connections together make this process hold.
 
 There are two pools: one for callers that are not known yet, one for known ones. A flood of strangers so takes nothing
-from known peers. Where a pool is over its limit, the connections that hold the most end first.
+from known peers. Where a pool is over its limit, the connections that hold the most end first; of strangers, those of
+the network that holds the most.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heapreplace
 from typing import Final
 
 STRANGERS: Final = 64 << 20
@@ -18,57 +20,84 @@ FREED: Final = 8
 class Pool:
     """What some connections hold together.
 
-    Attributes:
+    Args:
         limit: Bytes.
+        by_group: Whether the group that holds the most has to give, rather than the connection that does.
+
+    Attributes:
         size: Bytes that they were last known to hold.
         holdings: Each connection's part.
     """
 
-    __slots__ = ("holdings", "limit", "size")
+    __slots__ = ("_by_group", "holdings", "limit", "size")
 
-    def __init__(self, limit: int) -> None:
-        self.limit, self.size = limit, 0
+    def __init__(self, limit: int, *, by_group: bool = False) -> None:
+        self.limit, self._by_group, self.size = limit, by_group, 0
         self.holdings: dict[Holding, None] = {}
 
     def shrink(self) -> None:
         """Measures all holdings again and ends the largest, until an eighth of the limit is free."""
         for each in self.holdings:
-            size = each.measure()
+            size = each.base + each.measure()
             self.size += size - each.size
             each.size = size
         enough = self.limit - self.limit // FREED
         if self.size <= enough:
             return
-        for each in sorted(self.holdings, key=_size, reverse=True):
+        for each in self._largest_first():
             each.close()
             each.end()
             if self.size <= enough:
                 return
+
+    def _largest_first(self) -> Iterator["Holding"]:
+        """Yields holdings: of the group that has the most after those that went before, always the largest."""
+        if not self._by_group:
+            yield from sorted(self.holdings, key=_size, reverse=True)
+            return
+        groups: dict[str, list[Holding]] = {}
+        for each in sorted(self.holdings, key=_size):
+            groups.setdefault(each.group, []).append(each)
+        order = [(-sum(map(_size, members)), group) for group, members in groups.items()]
+        heapify(order)
+        while order:
+            left, group = order[0]
+            members = groups[group]
+            leaving = members.pop()
+            if members:
+                heapreplace(order, (left + leaving.size, group))
+            else:
+                heappop(order)
+            yield leaving
 
 
 class Holding:
     """What one connection holds.
 
     Args:
-        pool: What it counts in.
-        known: What it counts in once its caller is known.
-        measure: Tells what it holds now, in bytes; some of it may have gone out without a word.
+        budget: It counts in, among strangers until its caller is known.
+        group: Where it comes from.
+        base: Bytes that it takes whatever it does; counted from the next change on.
+        measure: Tells what it holds beside, in bytes; some of it may have gone out without a word.
         end: Ends the connection at once and frees what it holds.
     """
 
-    __slots__ = ("_known", "_pool", "end", "measure", "size")
+    __slots__ = ("_known", "_pool", "base", "end", "group", "measure", "size")
 
-    def __init__(self, pool: Pool, known: Pool, measure: Callable[[], int], end: Callable[[], None]) -> None:
-        self._pool: Pool | None = pool
-        self._known, self.measure, self.end = known, measure, end
+    def __init__(
+        self, budget: "Budget", group: str, base: int, measure: Callable[[], int], end: Callable[[], None]
+    ) -> None:
+        self._pool: Pool | None = budget.strangers
+        self._known, self.group, self.base, self.measure, self.end = budget.known, group, base, measure, end
         self.size = 0
-        pool.holdings[self] = None
+        self._pool.holdings[self] = None
 
     def set(self, size: int) -> None:
-        """Takes note that the connection holds that many bytes; this may end connections, perhaps this one."""
+        """Takes note that it holds that many bytes beside its base; this may end connections, perhaps this one."""
         pool = self._pool
         if pool is None:
             return
+        size += self.base
         pool.size += size - self.size
         self.size = size
         if pool.size > pool.limit:
@@ -78,11 +107,10 @@ class Holding:
         """Counts it among the known ones."""
         if self._pool is None or self._pool is self._known:
             return
-        size = self.size
         self.close()
         self._pool = self._known
         self._known.holdings[self] = None
-        self.set(size)
+        self.set(self.measure())
 
     def close(self) -> None:
         """Counts it no longer: the connection is gone."""
@@ -101,11 +129,18 @@ class Budget:
     """
 
     def __init__(self, strangers: int = STRANGERS, known: int = KNOWN) -> None:
-        self.strangers, self.known = Pool(strangers), Pool(known)
+        self.strangers, self.known = Pool(strangers, by_group=True), Pool(known)
 
-    def open(self, measure: Callable[[], int], end: Callable[[], None]) -> Holding:
-        """Counts one more connection, whose caller is not known."""
-        return Holding(self.strangers, self.known, measure, end)
+    def open(self, group: str, base: int, measure: Callable[[], int], end: Callable[[], None]) -> Holding:
+        """Counts one more connection, whose caller is not known.
+
+        Args:
+            group: Where it comes from. Of strangers, the group that holds the most has to give.
+            base: Bytes that it takes whatever it does.
+            measure: Tells what it holds beside.
+            end: Ends it at once.
+        """
+        return Holding(self, group, base, measure, end)
 
 
 def _size(holding: Holding) -> int:

@@ -6,12 +6,14 @@ gives way to others, has a small allowance of CPU time and counts in the smaller
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from meshloom_front.budget import Budget
 from meshloom_front.crowd import NEARLY_FULL, Crowd, network_of
 from meshloom_front.forwarded import NOBODY, Proxies
-from meshloom_front.pace import Pace, Paces
+from meshloom_front.pace import Pace
+from meshloom_front.turns import CONNECTION_TRICKLE, Rank, Turn, Turns
 
 PROOF_WITHIN: Final = 60.0
 """Seconds in which a caller must have shown who it is, or a service must have accepted a stream."""
@@ -22,20 +24,26 @@ BURST: Final = 0.1
 LONGEST_REST: Final = 10.0
 """Seconds for which nothing is read from it at most; no work that it can cause at once is worth more."""
 NETWORK_SHARE: Final = 0.035
-"""Part of one core that all such connections of one network may take together, one after the other too."""
-NETWORK_BURST: Final = 10.0
-"""Seconds of CPU that they may take at once: ten thousand machines that come back from behind one proxy."""
+"""Part of one core that connections of one network may take one after the other; many at once, so many times that."""
+NETWORK_BURST: Final = 1.0
+"""Seconds of CPU that they may take at once."""
 ALL_SHARE: Final = 0.5
 """Part of one core that all callers together may take that are not known."""
 ALL_BURST: Final = 2.0
 """Seconds of CPU that they may take at once."""
-LONGEST_REST_OF_MANY: Final = 4.0
-"""Seconds for which nothing is read from a connection at most since others have cost too much: agents wait 10 s for an
-answer to their login, so that a newcomer in a crowd of strangers still comes through."""
+LONGEST_REST_OF_MANY: Final = 1.0
+"""Seconds in which no stranger has a turn, or none of a network, at most: what they have taken beyond is forgotten."""
 
 
 class Caller:
     """One connection.
+
+    Args:
+        address: Where it comes from; empty where the network does not tell.
+        takes: Bytes that the connection itself takes, about.
+        measure: Tells how many more bytes it makes this process hold.
+        end: Ends it at once.
+        begun: Seconds of CPU that its beginning has cost, and that were counted before.
 
     Attributes:
         proven: Whether its caller is known.
@@ -47,10 +55,12 @@ class Caller:
         "_address",
         "_callers",
         "_network",
-        "_network_pace",
         "_origin",
         "_pace",
+        "_rank",
         "_spent",
+        "_takes",
+        "_turn",
         "accepted",
         "end",
         "held",
@@ -58,19 +68,29 @@ class Caller:
         "since",
     )
 
-    def __init__(self, callers: "Callers", address: str, measure: Callable[[], int], end: Callable[[], None]) -> None:
-        self._callers, self.end = callers, end
+    def __init__(
+        self,
+        callers: "Callers",
+        address: str,
+        takes: int,
+        measure: Callable[[], int],
+        end: Callable[[], None],
+        *,
+        begun: float = 0.0,
+    ) -> None:
+        self._callers, self._takes, self.end = callers, takes, end
         self._address = self._origin = address
-        self._network = network_of(address)
-        self._network_pace = callers.networks.of(self._network)
+        self._network = callers.turns.network(network_of(address))
         self._pace = Pace(SHARE, BURST, callers.clock, LONGEST_REST)
-        self._spent = 0.0
+        self._rank = Rank(CONNECTION_TRICKLE)
+        self._turn: Turn | None = None
+        self._spent = begun
         self.proven = False
         self.accepted = 0
         self.since = callers.clock()
-        self.held = callers.budget.open(measure, end)
+        self.held = callers.budget.open(self._network.name, takes, measure, end)
         callers.open[self] = None
-        callers.new.add(self, self._network)
+        self._enter_new()
 
     def origin(self, said: bytes) -> str:
         """Returns where a request comes from, and counts the connection for that network from now on.
@@ -81,21 +101,25 @@ class Caller:
         address = self._callers.proxies.origin(self._address, said)
         if address != self._origin:
             was_direct, self._origin = self._origin == self._address, address
-            if (network := network_of(address)) != self._network:
+            if (network := network_of(address)) != self._network.name:
                 self._move(network, self._spent if was_direct else 0.0)
         return address
 
-    def _move(self, network: str, spent: float) -> None:
+    def _move(self, name: str, spent: float) -> None:
         """Counts the connection for a network, which takes over that CPU time."""
-        callers = self._callers
-        pace = callers.networks.of(network)
+        callers, before = self._callers, self._network
+        is_new = self in callers.new
+        network = self._network = callers.turns.network(name)
         if not self.proven and spent:
-            self._network_pace.give_back(spent)
-            pace.spend(spent)
-        self._network, self._network_pace = network, pace
-        callers.new.move(self, network)
-        callers.accepted.move(self, network)
-        callers.keep_share(self, network)
+            callers.turns.give_back(before, spent)
+            callers.turns.spend(network, spent)
+        if is_new:
+            before.count(-1)
+            network.count(1)
+        self.held.group = name
+        callers.new.move(self, name)
+        callers.accepted.move(self, name)
+        callers.keep_share(self, name)
 
     def hand_over(self, measure: Callable[[], int], end: Callable[[], None]) -> None:
         """Another protocol goes on with the connection: from now on that tells what it holds, and ends it."""
@@ -107,18 +131,23 @@ class Caller:
         if self.proven:
             return
         self.proven = True
-        self._callers.new.discard(self)
+        self._leave_new()
         self._callers.accepted.discard(self)
-        self._callers.pace.give_back(self._spent)
-        self._network_pace.give_back(self._spent)
+        self._callers.turns.give_back(self._network, self._spent)
+        self._forget_turn()
+        self.held.base = self._takes
         self.held.prove()
 
     def accept(self) -> None:
-        """A service lets one of its streams stay though its caller is not known."""
+        """A service lets one of its streams stay though its caller is not known.
+
+        The connection itself then takes nothing of the budget: services bound how many there are, by their peers.
+        """
         self.accepted += 1
         if self.accepted == 1 and self in self._callers.new:
-            self._callers.new.discard(self)
-            self._callers.accepted.add(self, self._network)
+            self._leave_new()
+            self._callers.accepted.add(self, self._network.name)
+            self.held.base = 0
 
     def release(self) -> None:
         """A stream that was accepted has ended."""
@@ -126,21 +155,26 @@ class Caller:
         if not self.accepted and self in self._callers.accepted:
             self.since = self._callers.clock()
             self._callers.accepted.discard(self)
-            self._callers.new.add(self, self._network)
+            self._enter_new()
+            self.held.base = self._takes
+
+    def may_go_on(self) -> bool:
+        """Whether work for it may be done at once; else :meth:`wait` for a turn."""
+        return self.proven or self.accepted > 0 or self._callers.turns.is_free(self._network)
+
+    def wait(self, run: Callable[[], None]) -> None:
+        """Runs that when it is its turn, in place of what waited before; never once it is known or gone."""
+        self._forget_turn()
+        self._turn = self._callers.turns.wait(self._network, self._rank, run)
 
     def spend(self, seconds: float) -> float:
         """Takes note of CPU time that it has cost; returns the seconds for which nothing may be read from it."""
         if self.proven:
             return 0.0
-        rest = self._pace.spend(seconds)
         if not self.accepted:
             self._spent += seconds
-            rest = max(rest, self._network_pace.spend(seconds), self._callers.pace.spend(seconds))
-        return rest
-
-    def begun(self, seconds: float) -> None:
-        """Takes note of CPU time that :meth:`Callers.begin` has taken for it, and that is given back with a proof."""
-        self._spent += seconds
+            self._callers.turns.spend(self._network, seconds, self._rank)
+        return self._pace.spend(seconds)
 
     def left(self) -> float:
         """Returns the seconds that it still has to show who it is; infinite where it need not."""
@@ -152,10 +186,25 @@ class Caller:
         """The connection is closed."""
         callers = self._callers
         callers.open.pop(self, None)
-        callers.new.discard(self)
+        self._leave_new()
         callers.accepted.discard(self)
+        self._forget_turn()
         self.held.close()
         self.hand_over(int, _nothing)  # else this and the connection keep each other until they are found
+
+    def _enter_new(self) -> None:
+        self._callers.new.add(self, self._network.name)
+        self._network.count(1)
+
+    def _leave_new(self) -> None:
+        if self in self._callers.new:
+            self._callers.new.discard(self)
+            self._network.count(-1)
+
+    def _forget_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
 
 
 class Callers:
@@ -170,8 +219,7 @@ class Callers:
         open: Every open connection.
         new: Those whose callers have shown nothing yet.
         accepted: Those whose callers are not known, with a stream that a service has accepted.
-        pace: CPU time for all of those that are new.
-        networks: CPU time for those of each network.
+        turns: In which the work of those is done that are new.
     """
 
     def __init__(
@@ -183,33 +231,15 @@ class Callers:
         self.budget = budget or Budget()
         self.clock, self.proxies = clock, proxies
         self._room = 0
-        self.pace = Pace(ALL_SHARE, ALL_BURST, clock, LONGEST_REST_OF_MANY)
-        self.networks: Paces[str] = Paces(NETWORK_SHARE, NETWORK_BURST, clock, LONGEST_REST_OF_MANY)
+        everybody = Pace(ALL_SHARE, ALL_BURST, clock, LONGEST_REST_OF_MANY)
+        network = partial(Pace, NETWORK_SHARE, NETWORK_BURST, clock, LONGEST_REST_OF_MANY)
+        self.turns = Turns(everybody, network, clock)
         self.open: dict[Caller, None] = {}
         self.new: Crowd[Caller] = Crowd()
         self.accepted: Crowd[Caller] = Crowd()
 
     def __len__(self) -> int:
         return len(self.open)
-
-    def enter(self, address: str, measure: Callable[[], int], end: Callable[[], None]) -> Caller:
-        """Counts one more connection.
-
-        Args:
-            address: Where it comes from; empty where the network does not tell.
-            measure: Tells how many bytes it makes this process hold.
-            end: Ends it at once.
-        """
-        return Caller(self, address, measure, end)
-
-    def begin(self, network: str, seconds: float) -> float:
-        """Takes that CPU time of what a network may take and returns 0; or returns the seconds until there is some."""
-        pace = self.networks.of(network)
-        if rest := pace.rest():
-            return rest
-        pace.spend(seconds)
-        self.pace.spend(seconds)
-        return 0.0
 
     def make_room(self, address: str, taken: int, room: int) -> bool:
         """Ends a connection where a newcomer needs its place; False where the newcomer has to go.

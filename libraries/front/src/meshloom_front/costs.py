@@ -1,4 +1,4 @@
-"""What callers cost in CPU time: measured where this process works for them, estimated for what cannot be seen."""
+"""What callers cost: CPU time that is measured where this process works for them, and estimates of what is not seen."""
 
 import time
 from collections.abc import Callable, Coroutine, Generator
@@ -10,10 +10,16 @@ BYTE: Final = 3e-9
 """Seconds of CPU for each byte of them."""
 STEP: Final = 20e-6
 """Seconds of CPU, about, that the event loop takes for each step of a task, beside what is measured."""
+ACCEPTED: Final = 50e-6
+"""Seconds of CPU, about, that a new connection costs before it has its turn."""
 ACCEPTING: Final = 500e-6
-"""Seconds of CPU, about, that a new connection costs."""
+"""Seconds of CPU, about, that it costs then."""
 HANDSHAKE: Final = 3e-3
 """Seconds of CPU, about, that a handshake of TLS costs."""
+CONNECTION_TAKES: Final = 8 << 10
+"""Bytes of memory, about, that an open connection takes on which nothing waits."""
+TLS_TAKES: Final = 25 << 10
+"""Bytes, about, that TLS adds."""
 
 
 class Payer(Protocol):

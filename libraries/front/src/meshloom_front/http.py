@@ -16,8 +16,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from meshloom.errors import ProtocolError
 from meshloom_front.callers import Caller, Callers
-from meshloom_front.costs import Steps, cost_of_reading
+from meshloom_front.costs import CONNECTION_TAKES, Steps
 from meshloom_front.forwarded import HEADER
+from meshloom_front.incoming import Incoming
 from meshloom_front.reading import Reading
 
 REQUEST_WITHIN: Final = 30.0
@@ -28,8 +29,10 @@ PIPELINED: Final = 64
 """Requests that may wait for the answer to the one before; no client of today sends a second one."""
 REQUEST_TAKES: Final = 4096
 """Bytes that a request takes here beside its text, about."""
-FIELD_TAKES: Final = 150
+FIELD_TAKES: Final = 220
 """Bytes that a field takes here beside its text, about."""
+LAST_TAKES: Final = 5 << 10
+"""Bytes that are kept of the last request until there is another one, about."""
 STANDS_STILL: Final = 60.0
 """Seconds after which a connection ends on which nothing moves though the other side could read or ask."""
 PROVE: Final = "meshloom.prove"
@@ -58,7 +61,7 @@ class BoundedHTTP(HttpToolsProtocol):
     _caller: Caller
     _callers: Callers
     _dates: "Dates"
-    _reading: Reading
+    _incoming: Incoming
     _requests: deque[int]
 
     @property
@@ -70,8 +73,6 @@ class BoundedHTTP(HttpToolsProtocol):
         """It has to ask for something."""
         super().connection_made(transport)  # type: ignore[arg-type]
         self._requests = deque()
-        self._reading = Reading(self.transport)
-        self.flow = Flow(self.transport, self._reading)
         self.app = partial(_paced, self.app, self)
         if self._given is not None:
             self._caller = self._given
@@ -79,20 +80,24 @@ class BoundedHTTP(HttpToolsProtocol):
         else:
             peer = transport.get_extra_info("peername")
             address = str(peer[0]) if isinstance(peer, tuple) else ""
-            self._caller = self._callers.enter(address, self._measure, self.transport.abort)
+            self._caller = Caller(self._callers, address, CONNECTION_TAKES, self._measure, self.transport.abort)
+        self._incoming = Incoming(self.transport, self._caller, self._parse)
+        self.flow = Flow(self.transport, self._incoming.reading)
         self._alive = self.loop.call_later(STANDS_STILL, self._look, -1)
 
     def data_received(self, data: bytes) -> None:
         """More of a request; the clock runs from its first byte."""
         self._start_clock()
         self._moved += 1
+        self._unset_keepalive_if_required()  # it has asked for something, though that may wait for its turn
+        self._incoming.came(data)
+
+    def _parse(self, data: bytes) -> None:
         before = self._steps
-        start = time.thread_time()
         super().data_received(data)
         self._pending = 0 if self._steps > before else self._pending + len(data)
         if self._pending > LONGEST_HEAD:
             self.transport.abort()
-        self.spend(time.thread_time() - start + cost_of_reading(len(data)))
         self._count()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -100,7 +105,7 @@ class BoundedHTTP(HttpToolsProtocol):
         self._stop_clock()
         if self._alive is not None:
             self._alive.cancel()
-        self._reading.close()
+        self._incoming.close()
         self._caller.gone()
         super().connection_lost(exc)
         # what leads back here would be kept until that is found, and a long head with it
@@ -183,13 +188,11 @@ class BoundedHTTP(HttpToolsProtocol):
 
     def prove(self) -> None:
         """The caller has shown who it is, by a valid token."""
-        self._caller.prove()
-        self._reading.release(Reading.COST)
+        self._incoming.prove()
 
     def spend(self, seconds: float) -> None:
         """Let the other side wait where it has cost too much."""
-        if (rest := self._caller.spend(seconds)) > 0:
-            self._reading.hold_for(rest)
+        self._incoming.spend(seconds)
 
     def _keep(self, size: int) -> None:
         """Count what is kept of the newest request, until it is answered."""
@@ -202,7 +205,7 @@ class BoundedHTTP(HttpToolsProtocol):
 
     def _measure(self) -> int:
         """Bytes that this process holds for the other side."""
-        return self._kept + self.transport.get_write_buffer_size()
+        return LAST_TAKES + self._kept + self._incoming.held + self.transport.get_write_buffer_size()
 
     def _grow(self, *parts: bytes) -> None:
         size = sum(map(len, parts))

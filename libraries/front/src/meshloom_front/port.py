@@ -7,26 +7,27 @@ With TLS, a browser offers both and gets HTTP/1.1, since the server's own order 
 """
 
 import asyncio
-import contextlib
 import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
 import attrs
 
+from meshloom_front.accepting import FIRST_BYTES_WITHIN, Accepting
 from meshloom_front.callers import Caller
-from meshloom_front.costs import ACCEPTING, HANDSHAKE
+from meshloom_front.costs import CONNECTION_TAKES, TLS_TAKES
 from meshloom_front.crowd import Crowd, network_of
-from meshloom_front.handshakes import BACKLOG, FIRST_BYTES_WITHIN, Handshakes
 from meshloom_front.http import HTTP
 from meshloom_front.http2.frames import PREFACE
-from meshloom_front.reading import Reading
 from meshloom_front.rpc.server import RPC
 
+UPGRADE_TAKES = 16 << 10
+"""Bytes that a connection takes until then with another protocol, beside what is to be sent."""
 SETTLED_AFTER = 15.0
 """Seconds after which a connection with another protocol has shown who it is to that, or is bounded by it."""
 
@@ -81,13 +82,15 @@ class SharedTCPPort:
 
     Attributes:
         callers: Whom all of them belong to.
-        beginning: How many connections are at TLS's handshake.
+        beginning: How many connections wait for their turn or are at TLS's handshake.
+        begins_at: Seconds of CPU that each has cost then.
     """
 
     def __init__(self, http: HTTP, rpc: RPC, limits: PortLimits, upgrades: Upgrades | None = None) -> None:
         self.http, self.rpc, self.limits, self.upgrades = http, rpc, limits, upgrades
         self.callers = http.callers = rpc.callers
         self.beginning: Callable[[], int] = int
+        self.begins_at = 0.0
         self.waiting: Crowd[_Connection] = Crowd()
         self.transports: WeakSet[asyncio.Transport] = WeakSet()
 
@@ -118,26 +121,20 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait, for a while."""
         made: asyncio.Transport = transport  # type: ignore[assignment]
-        self._transport, self._reading = made, Reading(made)
+        self._transport = made
         peer = transport.get_extra_info("peername")
         address = str(peer[0]) if isinstance(peer, tuple) else ""
+        has_tls = transport.get_extra_info("sslcontext") is not None
         port = self._port
-        if transport.get_extra_info("sslcontext") is None:  # those with TLS end with their handshakes' sockets
+        if not has_tls:  # those with TLS end with their sockets
             port.transports.add(made)
-        if not port.make_room(address):
-            made.abort()
-            return
         network = network_of(address)
         if (leaving := port.waiting.giving_way(network, len(port.waiting), port.limits.waiting)) is not None:
             leaving.abort()
         port.waiting.add(self, network)
-        self._caller = port.callers.enter(address, self._measure, self.abort)
-        loop = asyncio.get_running_loop()
-        self._timeout = loop.call_later(FIRST_BYTES_WITHIN, self.abort)
-        if transport.get_extra_info("sslcontext") is not None:
-            self._caller.begun(HANDSHAKE)
-        if rest := self._caller.spend(ACCEPTING):
-            loop.call_soon(self._reading.hold_for, rest)  # uvloop begins to read after this, whatever it is told here
+        takes = CONNECTION_TAKES + (TLS_TAKES if has_tls else 0)
+        self._caller = Caller(port.callers, address, takes, self._measure, self.abort, begun=port.begins_at)
+        self._timeout = asyncio.get_running_loop().call_later(FIRST_BYTES_WITHIN, self.abort)
 
     def data_received(self, data: bytes) -> None:
         """First bytes decide; then another protocol goes on."""
@@ -148,7 +145,7 @@ class _Connection(asyncio.Protocol):
         elif not PREFACE.startswith(self._buffer):
             begins = port.upgrades.begins(self._buffer) if port.upgrades else False
             if begins:
-                self._upgrade(port.upgrades.protocol())  # type: ignore[union-attr]
+                self._wait_to_upgrade()
             elif begins is not None:
                 self._give(port.http(self._caller))
 
@@ -171,7 +168,6 @@ class _Connection(asyncio.Protocol):
 
     def _decided(self) -> None:
         self._port.waiting.discard(self)
-        self._reading.close()
         if self._timeout is not None:
             self._timeout.cancel()
             self._timeout = None
@@ -181,12 +177,20 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             hand_over(self._transport, protocol, self._buffer)
 
-    def _upgrade(self, protocol: Any) -> None:
-        """Give the connection away, and go on counting it."""
+    def _wait_to_upgrade(self) -> None:
         transport, caller = self._transport, self._caller
         if transport is None or caller is None:
             return
-        caller.hand_over(int, transport.abort)
+        if caller.may_go_on():
+            self._upgrade(transport, caller)
+        elif not transport.is_closing():
+            transport.pause_reading()
+            caller.wait(partial(self._upgrade, transport, caller))
+
+    def _upgrade(self, transport: asyncio.Transport, caller: Caller) -> None:
+        """Give the connection away, and go on counting it."""
+        protocol = self._port.upgrades.protocol()  # type: ignore[union-attr]
+        caller.hand_over(lambda: UPGRADE_TAKES + transport.get_write_buffer_size(), transport.abort)
         settled = asyncio.get_running_loop().call_later(SETTLED_AFTER, caller.accept)
         lost = protocol.connection_lost
 
@@ -199,7 +203,10 @@ class _Connection(asyncio.Protocol):
         protocol.connection_lost = connection_lost
         start = time.thread_time()
         self._give(protocol)
+        if not transport.is_closing():
+            transport.resume_reading()
         caller.spend(time.thread_time() - start)
+        caller.held.set(caller.held.measure())
 
 
 def hand_over(transport: asyncio.Transport, protocol: Any, data: bytes) -> None:
@@ -226,20 +233,10 @@ async def open_port(
     port: SharedTCPPort, listening: socket.socket, tls: ssl.SSLContext | None
 ) -> AsyncIterator[Callable[[], None]]:
     """Accept connections until leaving, or until what is given is called; leaving ends those still open."""
-    if tls is not None:
-        handshakes = Handshakes(port.connection, tls, port.limits.waiting, port.make_room, port.callers)
-        port.beginning = handshakes.__len__
-        async with handshakes.accepting(listening):
-            try:
-                yield handshakes.stop
-            finally:
-                port.close()
-        return
-    server = await asyncio.get_running_loop().create_server(port.connection, sock=listening, backlog=BACKLOG)
-    try:
-        yield server.close
-    finally:
-        server.close()
-        port.close()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(server.wait_closed(), 1)
+    accepting = Accepting(port.connection, tls, port.limits.waiting, port.make_room, port.callers)
+    port.beginning, port.begins_at = accepting.__len__, accepting.cost
+    async with accepting.accepting(listening):
+        try:
+            yield accepting.stop
+        finally:
+            port.close()

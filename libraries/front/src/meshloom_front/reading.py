@@ -24,6 +24,8 @@ class Reading:
     """The other side has used up what it may cost."""
     UNREAD: Final = 4
     """Whoever is to take what came does not."""
+    TURN: Final = 8
+    """Others have their turn before."""
 
     def __init__(self, transport: asyncio.Transport, go_on: Callable[[], None] | None = None) -> None:
         self._transport, self._go_on = transport, go_on
@@ -61,6 +63,6 @@ class Reading:
 
     def close(self) -> None:
         """The connection is gone, or another one's business."""
-        self._closed = True
+        self._closed, self._go_on = True, None
         if self._timer is not None:
             self._timer.cancel()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from meshloom_front.http2 import frames
 from meshloom_front.http2.allowance import BURST
-from meshloom_front.http2.connection import CREDIT, LONGEST_BLOCK, REMEMBERED, STREAMS, ServerConnection
+from meshloom_front.http2.connection import CREDIT, LONGEST_BLOCK, STREAMS, ServerConnection
 from meshloom_front.http2.frames import HTTP2Error
 from meshloom_front.http2.headers import STATUS_200, encode
 
@@ -39,7 +39,7 @@ def bounded(server):
     assert len(server._buffer) < frames.HEAD + frames.LONGEST
     assert server._block is None or len(server._block[2]) <= LONGEST_BLOCK
     assert len(server._streams) <= STREAMS
-    assert len(server._ended_here) <= REMEMBERED
+    assert len(server._ended_here) <= STREAMS
     assert set(server._sending._ready) <= set(server._streams)
     assert 0 <= server._credit <= CREDIT
     assert 0 <= server._allowance._left <= BURST

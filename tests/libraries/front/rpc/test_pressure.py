@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from meshloom_front import callers
+from meshloom_front import callers, incoming
 from meshloom_front.http2 import frames
 from meshloom_front.http2.sending import AT_ONCE
 from meshloom_front.rpc import calls, connection, messages
@@ -119,7 +119,7 @@ async def test_who_makes_us_answer_and_does_not_read_is_not_read_either(serve, e
         "request": lambda: client.call(next(streams), b"None", b""),
     }
     client.say(*(questions[question]() for _ in range(100_000)))
-    await eventually(lambda: paused._reading._held or paused._transport.is_closing())
+    await eventually(lambda: paused._incoming.reading._held or paused._transport.is_closing())
     kept = paused._transport.get_write_buffer_size()
     assert kept < connection.UNSENT
     if paused._transport.is_closing():
@@ -241,7 +241,7 @@ async def test_one_connection_does_not_hold_up_another(serve, eventually):
 
 async def test_what_an_unknown_caller_sends_is_looked_at_piece_by_piece(serve, eventually, monkeypatch):
     """However much comes at once, it is known what it costs before more is done, and nothing of it is lost."""
-    monkeypatch.setattr(connection, "AT_A_TIME", 100)
+    monkeypatch.setattr(incoming, "AT_A_TIME", 100)
     monkeypatch.setattr(callers, "BURST", 0.0)
     monkeypatch.setattr(callers, "SHARE", 1.0)
     order = []
@@ -263,4 +263,4 @@ async def test_what_an_unknown_caller_sends_is_looked_at_piece_by_piece(serve, e
         await client.hear(frames.DATA)
     assert sorted(order, key=int) == [b"%d" % stream for stream in range(1, 81, 2)]
     assert [each for each in order if each != b"41"] == [b"%d" % stream for stream in range(1, 81, 2) if stream != 41]
-    assert only_connection(served)._later == b""
+    assert only_connection(served)._incoming._later == b""

@@ -13,19 +13,17 @@ from meshloom_front.http2 import frames
 from meshloom_front.http2.allowance import RESET_COSTS, WINDOWS_COST, Allowance
 from meshloom_front.http2.events import DataCame, Event, RequestCame, StreamEnded
 from meshloom_front.http2.frames import Code, HTTP2Error, StreamError
-from meshloom_front.http2.headers import LONGEST_LIST, TABLE_OF_NOTHING, Requests, check, check_trailers
+from meshloom_front.http2.headers import FIELD_TAKES, LONGEST_LIST, TABLE_OF_NOTHING, Requests, check, check_trailers
 from meshloom_front.http2.sending import AT_ONCE, Sending, Stream
 
 STREAMS: Final = 1_000
 """Requests that may be open at once."""
 LONGEST_BLOCK: Final = LONGEST_LIST + 2048
 """Bytes of a header block, in all its frames: the longest fields that are taken, and what says how long they are."""
-FIELD_TAKES: Final = 150
-"""Bytes that a field takes here beside its text, about."""
 CREDIT: Final = 1 << 20
 """Bytes of bodies that may be on the way here on all streams."""
-REMEMBERED: Final = STREAMS
-"""Streams ended here of which frames may still be on their way: all that were open may end at once."""
+NUMBER_TAKES: Final = 36
+"""Bytes of a stream's number in a list."""
 
 
 class ServerConnection:
@@ -45,7 +43,7 @@ class ServerConnection:
         self._streams: dict[int, Stream] = {}
         self._newest = self._accepted = 0
         self._credit = CREDIT
-        self._ended_here: deque[int] = deque(maxlen=REMEMBERED)
+        self._ended_here: deque[int] = deque(maxlen=streams)  # all that were open may end at once
         self._block: tuple[int, int, bytes] | None = None  # of HEADERS without END_HEADERS: stream, flags, so far
         self._allowance = Allowance(clock)
         self._going = False
@@ -345,18 +343,21 @@ class ServerConnection:
     def allow_streams(self, streams: int) -> None:
         """Let the other side have so many requests open at once."""
         self._most = streams
+        self._ended_here = deque(self._ended_here, maxlen=streams)
         self._out.append(frames.settings({frames.MAX_CONCURRENT_STREAMS: streams}))
 
     @property
     def held(self) -> int:
-        """Bytes of answers that wait for a window, and of frames and header blocks that have not come in whole."""
-        return self._sending.queued + len(self._buffer) + (len(self._block[2]) if self._block is not None else 0)
+        """Bytes of answers that wait for a window, of what has not come in whole, and of what has to be remembered."""
+        half = len(self._buffer) + (len(self._block[2]) if self._block is not None else 0)
+        return self._sending.queued + half + self._requests.held + len(self._ended_here) * NUMBER_TAKES
 
     def forget(self) -> None:
         """Keep nothing any more: the connection is gone."""
         self._buffer, self._block = b"", None
         self._streams.clear()
         self._out.clear()
+        self._ended_here.clear()
         self._requests, self._sending = Requests(), Sending()
 
     def go_away(self) -> None:

@@ -14,6 +14,8 @@ from meshloom_front.http2.frames import Code, HTTP2Error, StreamError
 
 LONGEST_LIST: Final = 16 * 1024
 """Bytes of a request's fields, with 32 more counted for each (RFC 9113 section 6.5.2)."""
+FIELD_TAKES: Final = 150
+"""Bytes that a field takes here beside its text, about."""
 STATUS_200: Final = b"\x88"
 """``:status: 200`` by its place in the static table."""
 TABLE_OF_NOTHING: Final = b"\x20"
@@ -39,6 +41,11 @@ class Requests:
 
     def __init__(self) -> None:
         self._decoder = Decoder(max_header_list_size=LONGEST_LIST)
+
+    @property
+    def held(self) -> int:
+        """Bytes of fields that later blocks may refer to, about."""
+        return len(self._decoder.header_table.dynamic_entries) * FIELD_TAKES
 
     def decode(self, block: bytes) -> Fields:
         """The fields of a block.

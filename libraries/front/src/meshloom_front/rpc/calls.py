@@ -21,8 +21,8 @@ STREAM_WITHIN: Final = 30.0
 """Seconds in which something must come on a stream of an unknown caller that its service accepts."""
 HELD: Final = 4 << 20
 """Bytes of requests of one connection that have not come in whole, or that nobody has read."""
-CALL_TAKES: Final = 4096
-"""Bytes that an open call takes beside its messages, about."""
+CALL_TAKES: Final = 10 * 1024
+"""Bytes that an open call takes beside its messages, about: its task and what that waits for take most of them."""
 STREAMING: Final = (Kind.BIDIRECTIONAL, Kind.SERVER_STREAMING)
 
 
@@ -98,6 +98,9 @@ class Calls:
         """Lets a stream stay, since its service answers it."""
         if not call.accepted and call.method.kind in STREAMING and call.number in self._open:
             call.accepted = True
+            if not self._carrier.is_known:  # like the connection: its service bounds how many there are
+                call.weight -= CALL_TAKES
+                self.weight -= CALL_TAKES
             self._accepted(1)
 
     def drop(self, call: Call) -> None:

@@ -2,16 +2,16 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping
 from typing import Final, Protocol
 
 from meshloom_front.callers import Caller, Callers
-from meshloom_front.costs import cost_of_reading
+from meshloom_front.costs import CONNECTION_TAKES
 from meshloom_front.forwarded import HEADER
 from meshloom_front.http2.connection import STREAMS, ServerConnection
 from meshloom_front.http2.events import DataCame, RequestCame
 from meshloom_front.http2.frames import HTTP2Error
+from meshloom_front.incoming import Incoming
 from meshloom_front.reading import Reading
 from meshloom_front.rpc.call import Call, Methods
 from meshloom_front.rpc.calls import Calls
@@ -29,8 +29,6 @@ UNSENT: Final = 1 << 20
 """Bytes that may wait for a reader that makes us answer and does not read."""
 PROVOKED: Final = 16 * 1024
 """Bytes of them after which nothing more is read that would have to be answered."""
-AT_A_TIME: Final = 1 << 14
-"""Bytes of an unknown caller that are looked at before it is asked what they have cost."""
 AFTER_GOING: Final = 30.0
 """Seconds that calls have to end in where their caller has not shown who it is in time."""
 
@@ -58,7 +56,6 @@ class Connection(asyncio.Protocol):
         self.calls = Calls(self, server.methods, server.tasks, self._accepted)
         self._paused = self._heard = False
         self._provoked = 0
-        self._later = b""
         self._alive: asyncio.TimerHandle | None = None
         self._proof: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
@@ -72,7 +69,6 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say what we allow."""
         self._transport = transport  # type: ignore[assignment]
-        self._reading = Reading(transport, self._work)  # type: ignore[arg-type]
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if isinstance(peer, tuple) else ""
         self._server.connections.add(self)
@@ -80,7 +76,8 @@ class Connection(asyncio.Protocol):
             self._caller = self._given
             self._caller.hand_over(self._measure, self.abort)
         else:
-            self._caller = self._server.callers.enter(self.address, self._measure, self.abort)
+            self._caller = Caller(self._server.callers, self.address, CONNECTION_TAKES, self._measure, self.abort)
+        self._incoming = Incoming(transport, self._caller, self._receive)  # type: ignore[arg-type]
         self._alive = self._loop.call_later(KEEPALIVE, self._look)
         self._proof = self._loop.call_later(self._caller.left(), self._look_for_proof)
         self.flush()
@@ -89,12 +86,7 @@ class Connection(asyncio.Protocol):
         """Frames; calls begin and go on."""
         self._heard = True
         self.liveness.heard()
-        if self.is_known and not self._later:
-            self._receive(data)
-            return
-        self._later += data
-        self.spend(cost_of_reading(len(data)))
-        self._work()
+        self._incoming.came(data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Nobody waits for the calls."""
@@ -103,10 +95,9 @@ class Connection(asyncio.Protocol):
         for timer in (self._alive, self._proof, self._closing):
             if timer is not None:
                 timer.cancel()
-        self._reading.close()
+        self._incoming.close()
         self.calls.end_all()
         self._caller.gone()
-        self._later = b""
         self.http2.forget()
 
     def pause_writing(self) -> None:
@@ -117,7 +108,7 @@ class Connection(asyncio.Protocol):
         """It has caught up."""
         self._paused, self._heard, self._provoked = False, True, 0
         self.liveness.heard()
-        self._reading.release(Reading.UNSENT)
+        self._incoming.reading.release(Reading.UNSENT)
         self.flush()
 
     def flush(self) -> None:
@@ -139,7 +130,7 @@ class Connection(asyncio.Protocol):
             if paused:
                 self._provoked += len(data)
                 if self._provoked > PROVOKED:
-                    self._reading.hold(Reading.UNSENT)
+                    self._incoming.reading.hold(Reading.UNSENT)
         self._caller.held.set(self._measure())
 
     def keep(self, call: Call) -> None:
@@ -164,14 +155,12 @@ class Connection(asyncio.Protocol):
         """Whoever calls is known."""
         if not self.is_known and self._transport is not None:
             self.is_known = True
-            self._caller.prove()
-            self._loop.call_soon(self._reading.release, Reading.COST)
+            self._incoming.prove()
             self.http2.allow_streams(STREAMS)
 
     def spend(self, seconds: float) -> None:
         """Let the other side wait where it has cost too much."""
-        if (rest := self._caller.spend(seconds)) > 0:
-            self._reading.hold_for(rest)
+        self._incoming.spend(seconds)
 
     def go_away(self) -> None:
         """Take no more calls."""
@@ -189,20 +178,12 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _work(self) -> None:
-        """Goes on with what came, as far as its caller may cost that."""
-        while self._later and not self._reading.is_held:
-            part, self._later = self._later[:AT_A_TIME], self._later[AT_A_TIME:]
-            start = time.thread_time()
-            self._receive(part)
-            self.spend(time.thread_time() - start)
-
     def _receive(self, data: bytes) -> None:
         try:
             events = self.http2.receive(data)
         except HTTP2Error as error:
             _log.debug("a connection of %s ends: %s", self.address, error)
-            self._later = b""
+            self._incoming.drop()
             self.flush()
             self.close()
             return
@@ -218,7 +199,7 @@ class Connection(asyncio.Protocol):
     def _measure(self) -> int:
         """Bytes that this process holds for the other side."""
         unsent = 0 if self._transport is None else self._transport.get_write_buffer_size()
-        return unsent + len(self._later) + self.http2.held + self.calls.weight
+        return unsent + self._incoming.held + self.http2.held + self.calls.weight
 
     def _accepted(self, change: int) -> None:
         if change > 0:

@@ -1,0 +1,242 @@
+"""Whose turn it is: what strangers cause is done a little at a time, and whoever has had least comes first.
+
+All of them together have an allowance of CPU time. Where it does not suffice, work waits, and the order decides who
+waits: networks first, then the connections of one. Each has a rank, the moment at which it would have come had it used
+no more than a trickle (the virtual clock of L. Zhang, SIGCOMM 1990). The rank of a newcomer is now. It so comes before
+everybody who has used something lately, however many they are, and nobody who has waited long enough is passed over.
+"""
+
+import asyncio
+import heapq
+import logging
+import time
+from collections.abc import Callable
+from itertools import count
+from typing import Final
+
+from meshloom_front.pace import Pace
+
+_log = logging.getLogger(__name__)
+
+SLICE: Final = 0.005
+"""Seconds of CPU for the work of strangers in one iteration of the event loop: others wait no longer."""
+AGAIN: Final = 0.002
+"""Seconds of the shortest rest of all."""
+CONNECTION_TRICKLE: Final = 0.001
+"""Part of one core that costs a connection no place in the order: a login takes some milliseconds."""
+NETWORK_TRICKLE: Final = 0.01
+"""Part of one core that costs a network no place in the order."""
+FURTHEST: Final = 60.0
+"""Seconds by which anybody can come to stand behind a newcomer."""
+REMEMBERED: Final = 10_000
+"""Networks that are kept beside each other; those that have used nothing lately are the same as new ones."""
+CANCELLED: Final = 16
+"""Turns that were taken back and may stay in a queue, at least."""
+
+
+class Rank:
+    """A place in the order.
+
+    Args:
+        trickle: Part of one core that costs no place.
+
+    Attributes:
+        at: Seconds of the clock: the lower, the earlier its turn. In the past, it is as good as now.
+    """
+
+    __slots__ = ("_trickle", "at")
+
+    def __init__(self, trickle: float) -> None:
+        self._trickle = trickle
+        self.at = 0.0
+
+    def spend(self, seconds: float, now: float) -> None:
+        """Goes back in the order, since so much CPU time was used."""
+        self.at = min(now + FURTHEST, max(self.at, now) + seconds / self._trickle)
+
+    def give_back(self, seconds: float) -> None:
+        """Undoes what was spent."""
+        self.at -= seconds / self._trickle
+
+
+class Network:
+    """What the strangers of one network have together.
+
+    Args:
+        name: As :func:`meshloom_front.crowd.network_of` tells it.
+        pace: CPU time that one connection may take, and one after the other. Many may take as many times as much, since
+            a whole site, or everybody behind a proxy, can have one address.
+
+    Attributes:
+        rank: Their place among networks.
+        waiting: Turns of theirs, the next first.
+        is_queued: Whether the network has a place in the order.
+    """
+
+    __slots__ = ("_cancelled", "_connections", "_share", "is_queued", "name", "pace", "rank", "waiting")
+
+    def __init__(self, name: str, pace: Pace) -> None:
+        self.name, self.pace = name, pace
+        self._share, self._connections = pace.share, 0
+        self.rank = Rank(NETWORK_TRICKLE)
+        self.waiting: list[tuple[float, int, Turn]] = []
+        self.is_queued = False
+        self._cancelled = 0
+
+    def count(self, change: int) -> None:
+        """Counts one connection more, or one less."""
+        self._connections += change
+        self.pace.share = self._share * max(1, self._connections)
+
+    def cancelled(self) -> None:
+        """Forgets turns that were taken back, where there are many."""
+        self._cancelled += 1
+        if self._cancelled > max(CANCELLED, len(self.waiting) // 2):
+            self.waiting[:] = [each for each in self.waiting if each[2].run is not None]
+            heapq.heapify(self.waiting)
+            self._cancelled = 0
+
+    def pop(self) -> "Turn | None":
+        """Returns the next turn, None where there is none."""
+        while self.waiting:
+            turn = heapq.heappop(self.waiting)[2]
+            if turn.run is not None:
+                return turn
+            self._cancelled -= 1
+        return None
+
+
+class Turn:
+    """Work that waits.
+
+    Attributes:
+        run: Does it, unless it was done or taken back.
+    """
+
+    __slots__ = ("_network", "run")
+
+    def __init__(self, network: Network, run: Callable[[], None]) -> None:
+        self._network = network
+        self.run: Callable[[], None] | None = run
+
+    def cancel(self) -> None:
+        """Takes it back."""
+        if self.run is not None:
+            self.run = None
+            self._network.cancelled()
+
+
+class Turns:
+    """Runs what waits.
+
+    Args:
+        pace: CPU time that all strangers may take together.
+        network: Makes the allowance of a network.
+        clock: Seconds, monotone.
+    """
+
+    def __init__(self, pace: Pace, network: Callable[[], Pace], clock: Callable[[], float] = time.monotonic) -> None:
+        self.pace, self._network_pace, self._clock = pace, network, clock
+        self._numbers = count()
+        self._networks: dict[str, Network] = {}
+        self._order: list[tuple[float, int, Network]] = []
+        self._resting: list[tuple[float, int, Network]] = []
+        self._used = 0.0
+        self._next: asyncio.Handle | None = None
+        self._later: asyncio.TimerHandle | None = None
+
+    def network(self, name: str) -> Network:
+        """Returns one network; the one that was asked for least lately is forgotten, where there are too many."""
+        network = self._networks.pop(name, None)
+        if network is None:
+            network = Network(name, self._network_pace())
+            if len(self._networks) >= REMEMBERED:
+                del self._networks[next(iter(self._networks))]
+        self._networks[name] = network
+        return network
+
+    def is_free(self, network: Network) -> bool:
+        """Whether work of that network may be done at once: nobody waits, and there is CPU time for it."""
+        return not self._order and self._used < SLICE and not self.pace.rest() and not network.pace.rest()
+
+    def wait(self, network: Network, rank: Rank | None, run: Callable[[], None]) -> Turn:
+        """Runs that when it is its turn; it tells by :meth:`spend` what it costs.
+
+        Args:
+            network: Whose turn it is to be.
+            rank: Of the connection; None for one that is new.
+            run: Does it.
+        """
+        now = self._clock()
+        turn = Turn(network, run)
+        heapq.heappush(network.waiting, (now if rank is None else max(rank.at, now), next(self._numbers), turn))
+        if not network.is_queued:
+            network.is_queued = True
+            self._put(network, now)
+        self._soon()
+        return turn
+
+    def spend(self, network: Network, seconds: float, rank: Rank | None = None) -> None:
+        """Takes note of CPU time that a stranger has cost, or a connection of which nothing is known yet."""
+        now = self._clock()
+        network.pace.spend(seconds)
+        network.rank.spend(seconds, now)
+        if rank is not None:
+            rank.spend(seconds, now)
+        self.pace.spend(seconds)
+        self._used += seconds
+        self._soon()  # the next iteration of the loop begins with nothing used
+
+    def give_back(self, network: Network, seconds: float) -> None:
+        """Undoes what was spent: it was no stranger."""
+        self.pace.give_back(seconds)
+        network.pace.give_back(seconds)
+        network.rank.give_back(seconds)
+
+    def _put(self, network: Network, now: float) -> None:
+        heapq.heappush(self._order, (max(network.rank.at, now), next(self._numbers), network))
+
+    def _soon(self) -> None:
+        if self._next is None:
+            self._next = asyncio.get_running_loop().call_soon(self._run)
+
+    def _run(self) -> None:
+        self._next, self._used = None, 0.0
+        now = self._clock()
+        while self._resting and self._resting[0][0] <= now:
+            self._put(heapq.heappop(self._resting)[2], now)
+        while self._order and self._used < SLICE:
+            if rest := self.pace.rest():
+                self._after(rest)
+                return
+            self._serve(now)
+        if self._order:
+            self._soon()
+        elif self._resting:
+            self._after(self._resting[0][0] - now)
+
+    def _serve(self, now: float) -> None:
+        """Gives the first network a turn, unless it rests or has come to stand behind others since it was put there."""
+        _, _, network = heapq.heappop(self._order)
+        if rest := network.pace.rest():
+            heapq.heappush(self._resting, (now + rest, next(self._numbers), network))
+            return
+        if self._order and network.rank.at > max(self._order[0][0], now):
+            self._put(network, now)
+            return
+        turn = network.pop()
+        if turn is None:
+            network.is_queued = False
+            return
+        run, turn.run = turn.run, None
+        try:
+            run()  # type: ignore[misc]  # it is not None: it was not taken back
+        except Exception:  # noqa: BLE001 - as in the event loop: the others have their turns all the same
+            _log.exception("what a stranger caused failed")
+        self._put(network, now)
+
+    def _after(self, seconds: float) -> None:
+        """Goes on then."""
+        if self._later is not None:
+            self._later.cancel()
+        self._later = asyncio.get_running_loop().call_later(max(seconds, AGAIN), self._soon)
