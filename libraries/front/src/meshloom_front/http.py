@@ -182,6 +182,7 @@ class BoundedHTTP(HttpToolsProtocol):
             self._kept -= self._requests.popleft()
         if not self._requests:
             self.cycle.body = bytearray()  # what nobody has read of a request that is answered
+            self.headers, self.scope, self.cycle.scope = [], {}, {}  # type: ignore[typeddict-item]
         self._moved += 1
         self._count()
         super().on_response_complete()

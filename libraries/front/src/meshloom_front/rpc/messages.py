@@ -26,6 +26,8 @@ OK: Final = encode([(b"grpc-status", b"0")])
 """The header block that ends one without failure."""
 NO_GRPC: Final = b"\x08\x03415" + encode([(b"content-type", b"text/plain")])
 """For a request that is not gRPC: 415, by the place of ``:status`` in the static table."""
+BLOCK: Final = 16 * 1024
+"""Bytes of a message that are kept together until the rest has come."""
 
 
 def framed(message: bytes) -> bytes:
@@ -63,6 +65,8 @@ class Messages:
         self.size = 0
         self._whole: deque[bytes] = deque()
         self._part = bytearray()
+        self._blocks: list[bytes] = []
+        self._come = 0
         self._needed = HEAD
 
     def __len__(self) -> int:
@@ -71,7 +75,7 @@ class Messages:
     @property
     def held(self) -> int:
         """Bytes that are kept."""
-        return self.size + len(self._part)
+        return self.size + self._come
 
     def feed(self, data: bytes) -> None:
         """More of the body.
@@ -79,12 +83,14 @@ class Messages:
         Raises:
             CallFailed: A message is too long or compressed.
         """
-        if self._part:
-            self._part += data
-            if len(self._part) < self._needed:
+        if self._come:
+            self._keep(data)
+            if self._come < self._needed:
                 return
-            data = bytes(self._part)
+            data = b"".join((*self._blocks, self._part))
+            self._blocks.clear()
             self._part.clear()
+            self._come = 0
         at, end = 0, len(data)
         self._needed = HEAD
         while end - at >= HEAD:
@@ -100,7 +106,16 @@ class Messages:
             self._whole.append(data[at + HEAD : stop])
             self.size += length + KEPT
             at = stop
-        self._part += data[at:]
+        if at < end:
+            self._keep(data[at:])
+
+    def _keep(self, data: bytes) -> None:
+        """Part of a message, in blocks that do not grow: what grows leaves holes behind that nothing else fits into."""
+        self._come += len(data)
+        self._part += data
+        if len(self._part) >= BLOCK:
+            self._blocks.append(bytes(self._part))
+            self._part.clear()
 
     def take(self) -> bytes:
         """The oldest message."""
@@ -114,6 +129,6 @@ class Messages:
         Raises:
             CallFailed: It holds none, more, or a part of one.
         """
-        if len(self._whole) != 1 or self._part:
+        if len(self._whole) != 1 or self._come:
             raise CallFailed(Status.INTERNAL, "the request must be one message")
         return self.take()
