@@ -226,7 +226,7 @@ async def is_open(reader):
     return False
 
 
-async def test_half_open_accepting_of_tls_keep_nobody_out(front, certificate):
+async def test_half_open_handshakes_of_tls_keep_nobody_out(front, certificate):
     made = await front(Certificates(*certificate).context, PortLimits(connections=500, waiting=50))
     held = [await asyncio.open_connection("127.0.0.1", made.number) for _ in range(200)]
     context = ssl.create_default_context(cafile=certificate[0])
@@ -251,7 +251,7 @@ async def test_who_does_not_speak_tls_is_sent_away(front, certificate):
     assert await made.is_there("https", verify=ssl.create_default_context(cafile=certificate[0]))
 
 
-async def test_first_bytes_that_come_with_the_accepting_end_are_not_lost(front, certificate):
+async def test_first_bytes_that_come_with_the_handshakes_end_are_not_lost(front, certificate):
     made = await front(Certificates(*certificate).context, within=5)
     context = ssl.create_default_context(cafile=certificate[0])
     request = GOOD.replace(b"Host: x", b"Connection: close")

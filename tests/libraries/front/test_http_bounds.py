@@ -156,3 +156,17 @@ async def test_rubbish_after_a_request_breaks_nothing(served):
         writer.write(GET + after)
         with anyio.fail_after(10), contextlib.suppress(ConnectionError):
             await reader.read(1)
+
+
+async def test_the_head_of_an_answered_request_is_kept_no_longer(served):
+    reader, writer = await served.client()
+    writer.transport.resume_reading()
+    writer.write(b"GET /small HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % number for number in range(1_000)) + b"\r\n")
+    with anyio.fail_after(10):
+        await reader.readuntil(b"\r\n\r\n")
+    (connection,) = served.connections()
+    await eventually(lambda: connection._measure() == http.LAST_TAKES)
+    assert (connection.headers, connection.scope, connection.cycle.scope) == ([], {}, {})
+    writer.write(GET)
+    with anyio.fail_after(10):
+        await reader.readuntil(b"\r\n\r\n")

@@ -325,22 +325,24 @@ def certificate(tmp_path):
     return files
 
 
-async def test_accepting_of_one_network_wait_and_those_of_others_do_not(front, certificate, monkeypatch):
+async def test_handshakes_of_one_network_wait_and_those_of_others_do_not(front, certificate):
     made = await front(tls=Certificates(*certificate).context)
     one = made.port.callers.turns.network("127.9.9.9")
-    one.pace = Pace(0.005, 2 * HANDSHAKE, time.monotonic)
+    one.pace, one._share = Pace(1e-6, 2 * HANDSHAKE, time.monotonic, longest=0.3), 1e-6
     trust = ssl.create_default_context(cafile=certificate[0])
     for _ in range(10):
         await (await made.client("127.9.9.9", ssl=trust)).called(b"Prove")
     many = [asyncio.create_task(made.client("127.9.9.9", ssl=trust)) for _ in range(10)]
-    await (await made.client("127.9.9.8", ssl=trust)).called(b"Free")
+    another = await made.client("127.9.9.8", ssl=trust)
+    await another.called(b"Free")
     assert sum(each.done() for each in many) < 10
+    one._share = 1.0
     one.pace = Pace(1.0, 10.0, time.monotonic)
     for client in await asyncio.gather(*many):
         await client.called(b"Free")
 
 
-async def test_accepting_of_one_network_give_way_to_each_other_where_there_are_many(front, certificate):
+async def test_handshakes_of_one_network_give_way_to_each_other_where_there_are_many(front, certificate):
     made = await front(PortLimits(500, 40), Certificates(*certificate).context)
     others = [await asyncio.open_connection("127.0.0.1", made.number, local_addr=("127.8.8.8", 0)) for _ in range(4)]
     many = [await asyncio.open_connection("127.0.0.1", made.number, local_addr=("127.9.9.9", 0)) for _ in range(100)]
