@@ -24,6 +24,12 @@ def anyio_backend(request):
     return "asyncio", {"use_uvloop": request.param}
 
 
+async def some_iterations():
+    """Of the event loop."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 class Queue:
     """Turns, and what was done in them."""
 
@@ -91,7 +97,7 @@ async def test_what_comes_is_done_at_once_only_where_nobody_waits_and_there_is_t
     assert queue.turns.is_free(other)
     queue.turns.spend(one, SLICE)
     assert not queue.turns.is_free(other), "in this iteration of the loop"
-    await asyncio.sleep(0.01)
+    await some_iterations()
     assert queue.turns.is_free(other)
     one.pace = Pace(*NOTHING)
     one.pace.spend(1e-6)
@@ -115,7 +121,7 @@ async def test_nobody_has_a_turn_while_all_together_have_had_too_much():
     queue.turns.pace = Pace(*NOTHING)
     queue.turns.pace.spend(1e-6)
     queue.wait("one", "one")
-    await asyncio.sleep(0.02)
+    await some_iterations()
     assert not queue.done
     queue.turns.pace = Pace(*PLENTY)
     queue.wait("another", "another")
@@ -204,7 +210,7 @@ def test_whatever_happens_each_turn_is_had_once_unless_it_was_taken_back(steps):
             else:
                 await asyncio.sleep(0)
         await queue.all_done(len(wanted))
-        await asyncio.sleep(0.005)
+        await some_iterations()
         assert sorted(queue.done) == sorted(wanted)
 
     asyncio.run(run())
