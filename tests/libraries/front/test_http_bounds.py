@@ -161,7 +161,7 @@ async def test_rubbish_after_a_request_breaks_nothing(served):
 async def test_the_head_of_an_answered_request_is_kept_no_longer(served):
     reader, writer = await served.client()
     writer.transport.resume_reading()
-    writer.write(b"GET /small HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % number for number in range(1_000)) + b"\r\n")
+    writer.write(GET[:-2] + b"".join(b"X-%d: y\r\n" % number for number in range(1_000)) + b"\r\n")
     with anyio.fail_after(10):
         await reader.readuntil(b"\r\n\r\n")
     (connection,) = served.connections()
@@ -170,3 +170,30 @@ async def test_the_head_of_an_answered_request_is_kept_no_longer(served):
     writer.write(GET)
     with anyio.fail_after(10):
         await reader.readuntil(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /small HTTP/1.1\r\n\r\n",
+        b"GET /small HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        b"GET /small HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n",
+        b"GET /small\r\n\r\n",
+    ],
+    ids=["no host", "two hosts", "two hosts in HTTP/1.0", "no version"],
+)
+async def test_a_request_without_a_version_or_with_other_than_one_host_is_refused(served, head):
+    reader, writer = await served.client()
+    writer.transport.resume_reading()
+    writer.write(head)
+    with anyio.fail_after(10):
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 400 ")
+        await reader.read()
+
+
+async def test_a_request_of_http_1_0_needs_no_host(served):
+    reader, writer = await served.client()
+    writer.transport.resume_reading()
+    writer.write(b"GET /small HTTP/1.0\r\n\r\n")
+    with anyio.fail_after(10):
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 404 ")

@@ -4,6 +4,7 @@ A caller is known once it has shown a sealed message of a registered peer or a v
 gives way to others, has a small allowance of CPU time and counts in the smaller pool of memory.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
@@ -265,6 +266,12 @@ class Callers:
             leaving = self.new.of_too_many(network, self._room)
             if leaving is not None and leaving is not moved:
                 _end(leaving)
+
+
+def address_of(transport: asyncio.BaseTransport) -> str:
+    """Returns the address that a connection comes from; empty where the network does not tell."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
 def _end(leaving: Caller) -> None:

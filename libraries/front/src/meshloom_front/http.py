@@ -15,7 +15,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from meshloom.errors import ProtocolError
-from meshloom_front.callers import Caller, Callers
+from meshloom_front.callers import Caller, Callers, address_of
 from meshloom_front.costs import CONNECTION_TAKES, Steps
 from meshloom_front.forwarded import HEADER
 from meshloom_front.incoming import Incoming
@@ -78,8 +78,7 @@ class BoundedHTTP(HttpToolsProtocol):
             self._caller = self._given
             self._caller.hand_over(self._measure, self.transport.abort)
         else:
-            peer = transport.get_extra_info("peername")
-            address = str(peer[0]) if isinstance(peer, tuple) else ""
+            address = address_of(transport)
             self._caller = Caller(self._callers, address, CONNECTION_TAKES, self._measure, self.transport.abort)
         self._incoming = Incoming(self.transport, self._caller, self._parse)
         self.flow = Flow(self.transport, self._incoming.reading)
@@ -158,6 +157,10 @@ class BoundedHTTP(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The application is told where the request comes from, past proxies that are believed."""
+        version = self.parser.get_http_version()
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if version < "1.0" or hosts > 1 or (version >= "1.1" and not hosts):
+            raise ProtocolError("a request has a version and one host")  # RFC 9112 sections 3 and 3.2
         said = b",".join(value for name, value in self.headers if name == HEADER)
         address = self._caller.origin(said)
         if said and self.client is not None and address != self.client[0]:

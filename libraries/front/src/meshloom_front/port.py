@@ -19,7 +19,7 @@ from weakref import WeakSet
 import attrs
 
 from meshloom_front.accepting import FIRST_BYTES_WITHIN, Accepting
-from meshloom_front.callers import Caller
+from meshloom_front.callers import Caller, address_of
 from meshloom_front.costs import CONNECTION_TAKES, TLS_TAKES
 from meshloom_front.crowd import Crowd, network_of
 from meshloom_front.http import HTTP
@@ -122,8 +122,7 @@ class _Connection(asyncio.Protocol):
         """Wait, for a while."""
         made: asyncio.Transport = transport  # type: ignore[assignment]
         self._transport = made
-        peer = transport.get_extra_info("peername")
-        address = str(peer[0]) if isinstance(peer, tuple) else ""
+        address = address_of(transport)
         has_tls = transport.get_extra_info("sslcontext") is not None
         port = self._port
         if not has_tls:  # those with TLS end with their sockets

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from meshloom_front.callers import Caller, Callers
+from meshloom_front.callers import Caller, Callers, address_of
 from meshloom_front.costs import CONNECTION_TAKES
 from meshloom_front.forwarded import HEADER
 from meshloom_front.http2.connection import STREAMS, ServerConnection
@@ -69,8 +69,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say what we allow."""
         self._transport = transport  # type: ignore[assignment]
-        peer = transport.get_extra_info("peername")
-        self.address = str(peer[0]) if isinstance(peer, tuple) else ""
+        self.address = address_of(transport)
         self._server.connections.add(self)
         if self._given is not None:
             self._caller = self._given
