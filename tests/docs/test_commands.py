@@ -84,6 +84,10 @@ def test_running_a_server(internet, machine, document):
         server.shell("systemctl restart meshloom-server")
         text.write(server)  # what it does is the next test's
         server.wait_for("http://127.0.0.1:8080/api/instance")
+        proxied = machine(internet.host("proxied"))
+        text.write(proxied)
+        checked = proxied.shell(".venv/bin/meshloom-server config check /etc/meshloom/server.toml")
+        assert "good" in checked
 
         stun = machine(internet.host("stun"))
         stun.shell("useradd --system meshloom; mkdir -p /etc/meshloom; touch /etc/meshloom/server.toml")
