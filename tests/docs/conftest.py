@@ -140,11 +140,13 @@ def internet():
     if os.geteuid() != 0:
         pytest.skip("needs root: it makes network namespaces")
     if missing := missing_programs(("ip", "nft", "nsenter", "unshare", "setpriv", "sysctl", "curl", "make")):
-        pytest.skip(f"needs {', '.join(missing)}: run make setup")
+        pytest.skip(f"needs {', '.join(missing)}: run make setup-tests")
     if Path(sys.prefix) != ROOT / ".venv":
         pytest.skip("the documents speak of .venv in the checkout: run make test")
-    if subprocess.run([ROOT / "tools" / "setup", "--check"], check=False).returncode:
-        pytest.skip("the distributions have changed, and their machines have no network to install: run make setup")
+    if subprocess.run([ROOT / "tools" / "setup", "--check", "tests"], check=False).returncode:
+        pytest.skip(
+            "the distributions have changed, and their machines have no network to install: run make setup-tests"
+        )
     with Internet() as made:
         yield made
 

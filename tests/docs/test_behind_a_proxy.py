@@ -48,7 +48,7 @@ def assert_confined(machine):
     assert not [path for path in options if path.endswith("/modules")], "the backend `kernel` looks there"
 
 
-@pytest.mark.skipif(shutil.which("tinyproxy") is None, reason="needs tinyproxy: run make setup")
+@pytest.mark.skipif(shutil.which("tinyproxy") is None, reason="needs tinyproxy: run make setup-tests")
 def test_a_machine_behind_a_proxy(internet, machine, document):
     with document("docs/how-to/behind-a-proxy.md") as text:
         host, proxy = internet.host("server"), internet.host("proxy")

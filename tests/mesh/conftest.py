@@ -14,7 +14,7 @@ def may_make_namespaces():
     if os.geteuid() != 0:
         pytest.skip("needs root: it makes network namespaces")
     if missing := missing_programs():
-        pytest.skip(f"needs {', '.join(missing)}: run make setup")
+        pytest.skip(f"needs {', '.join(missing)}: run make setup-tests")
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ class Coturn:
 @pytest.fixture
 def coturn(internet):
     if missing_programs(("turnserver",)):
-        pytest.skip("needs turnserver: run make setup")
+        pytest.skip("needs turnserver: run make setup-tests")
     made = Coturn(internet.host("turn"), internet.folder)
     internet.backbone.ip("address add 203.0.113.1/24 dev net")  # what has no address there is lost without a word
     made.host.ip("route add default via 203.0.113.1")

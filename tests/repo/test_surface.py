@@ -128,7 +128,7 @@ def test_every_service_has_a_unit_that_runs_its_program():
     assert set(SCRIPTS) <= set(started)
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze: run make setup")
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze: run make setup-tests")
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_takes_the_unit_and_finds_it_hardened(unit, tmp_path):
     text = unit.read_text().replace("/opt/meshloom/.venv/bin", str(BIN))

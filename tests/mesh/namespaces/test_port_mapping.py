@@ -49,7 +49,7 @@ table inet opened {
 @pytest.mark.parametrize("protocol", ["PCP", "UPnP"])
 def test_a_port_that_the_router_opens_makes_the_path_a_direct_one(internet, server, agent, protocol):
     if missing_programs(("miniupnpd",)):
-        pytest.skip("needs miniupnpd: run make setup")
+        pytest.skip("needs miniupnpd: run make setup-tests")
     key = server.setup_key()
     one = agent("one", server.url, key, NAT.SYMMETRIC, flags=("--no-port-mapping",))
     two = agent("two", server.url, key, NAT.SYMMETRIC)

@@ -13,7 +13,10 @@ from meshloom_agent.turn import TurnClient, TurnServer
 from meshloom_agent.turn.allocation import TurnTimers, open_allocation
 from meshloom_management.addresses import TurnCredentials
 
-pytestmark = [pytest.mark.anyio, pytest.mark.skipif(not shutil.which("turnserver"), reason="needs coturn: make setup")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(not shutil.which("turnserver"), reason="needs coturn: make setup-tests"),
+]
 
 HOST = "127.0.0.1"
 SECRET = "shared"

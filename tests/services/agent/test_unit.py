@@ -142,7 +142,7 @@ def read_by_systemd(folder):
     return done.stdout.partition("-> Unit meshloom.service:\n")[2].partition("-> Unit ")[0]
 
 
-@pytest.mark.skipif(not Path(MANAGER).exists(), reason="needs systemd: run make setup")
+@pytest.mark.skipif(not Path(MANAGER).exists(), reason="needs systemd: run make setup-tests")
 @pytest.mark.parametrize("odd", ODD)
 def test_systemd_itself_reads_what_was_meant(open_folder, odd):
     program = open_folder / "a dir 100%" / "meshloom"

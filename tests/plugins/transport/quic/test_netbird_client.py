@@ -49,7 +49,7 @@ def internet():
     if os.geteuid() != 0:
         pytest.skip("needs root: it makes network namespaces")
     if missing := missing_programs():
-        pytest.skip(f"needs {', '.join(missing)}: run make setup")
+        pytest.skip(f"needs {', '.join(missing)}: run make setup-tests")
     with Internet() as made:
         yield made
 
