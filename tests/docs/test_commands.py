@@ -50,7 +50,7 @@ def test_the_tutorial(internet, machine, document):
 
         text.start(server, internet.folder / "server.log")
         server.wait_for("http://203.0.113.10/api/instance")
-        token = re.search(r'"personal_access_token": ?"([^"]+)"', text.run(server))[1]
+        token = text.run(server).splitlines()[-1]
         key = re.search(r'"key": ?"([^"]+)"', text.run(server, TOKEN=token))[1]
 
         assert text.run(laptop, desktop, KEY=key).rstrip().endswith("Connected")
@@ -106,6 +106,7 @@ def test_running_a_server(internet, machine, document):
         assert '"setup_required":true' in server.shell("curl --silent http://127.0.0.1:8080/api/instance").replace(
             " ", ""
         )
+        assert text.run(server).splitlines()[-1].startswith("nbp_")
         text.run(server)
         server.wait_for("http://127.0.0.1:8080/api/instance")
 

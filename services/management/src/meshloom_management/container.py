@@ -8,6 +8,8 @@ from meshloom_management.addresses import ServiceAddresses
 from meshloom_management.api.application import application
 from meshloom_management.api.config import ApiConfig
 from meshloom_management.api.failures import Failures
+from meshloom_management.local.requests import Desk
+from meshloom_management.operations.setup import FirstSetup
 from meshloom_management.presence import Presence
 from meshloom_management.rpc import ManagementService, Refusals, SeenNonces
 from meshloom_management.updates import Updates
@@ -28,4 +30,6 @@ class ManagementContainer(containers.DeclarativeContainer):
     presence = providers.Singleton(Presence, accounts)
     updates = providers.Singleton(Updates, accounts, addresses, dns_domain)
     service = providers.Singleton(ManagementService, key, accounts, updates, presence, seen=seen, refusals=refusals)
-    api = providers.Singleton(application, accounts, api_config, failures=failures)
+    setup = providers.Singleton(FirstSetup, accounts, api_config.provided.setup_secret, api_config.provided.hash_memory)
+    api = providers.Singleton(application, accounts, api_config, failures=failures, setup=setup)
+    desk = providers.Singleton(Desk, accounts, setup)

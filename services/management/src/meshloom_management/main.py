@@ -27,6 +27,9 @@ from meshloom_management.api.authentication import Reason
 from meshloom_management.api.config import ApiConfig, setup_is_open
 from meshloom_management.api.failures import Failures
 from meshloom_management.container import ManagementContainer
+from meshloom_management.local.commands import add_local_commands
+from meshloom_management.local.requests import answer_line
+from meshloom_management.local.socket import ControlSocket
 from meshloom_management.operations.setup import HEADER
 from meshloom_management.operations.setup_secret import SetupSecret, kept_secret
 from meshloom_management.relay_watch import RelayWatch
@@ -86,7 +89,8 @@ async def management(
         gauge.set_function(lambda: len(updates))
         parts.services.append(container.service().methods())
         parts.app = container.api()
-        parts.tasks += [updates.run, container.presence().run, failures.report, refusals.run]
+        control = ControlSocket(config.data_dir, partial(answer_line, answer=container.desk().answer))
+        parts.tasks += [updates.run, container.presence().run, failures.report, refusals.run, control.run]
         parts.stop.append(updates.stop)
         if (
             addresses.relay is not None
@@ -230,3 +234,4 @@ def _checked_turn_url(text: str) -> str:
 
 
 main = server_commands("meshloom-management", "Accounts, policy, network maps: the control plane.", KINDS, run)
+add_local_commands(main)

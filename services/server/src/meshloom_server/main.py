@@ -17,6 +17,7 @@ from meshloom_front.config import ServerConfig
 from meshloom_front.monitoring import new_registry
 from meshloom_front.running import Parts, serve
 from meshloom_management.api.endpoints import description
+from meshloom_management.local.commands import add_local_commands
 from meshloom_management.main import KINDS, management
 from meshloom_relay.main import add_relay
 from meshloom_server.registered import Registered
@@ -43,6 +44,7 @@ async def run(setup: Setup[ServerConfig]) -> None:
 main = server_commands(
     "meshloom-server", "Meshloom's server: management, signal, relay and STUN in one process.", KINDS, run
 )
+add_local_commands(main)
 
 
 @main.command("backup", help="Write a consistent copy of the state to FILE, also while the server runs.")

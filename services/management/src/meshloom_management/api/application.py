@@ -17,16 +17,20 @@ from meshloom_management.operations.setup import FirstSetup
 
 
 def application(
-    accounts: Accounts, config: ApiConfig, clock: Clock = utc_now, failures: Failures | None = None
+    accounts: Accounts,
+    config: ApiConfig,
+    clock: Clock = utc_now,
+    failures: Failures | None = None,
+    setup: FirstSetup | None = None,
 ) -> ASGIApp:
     """Returns the API of all these accounts; everything it does not offer is answered 404.
 
-    Failed authentications are counted in *failures*, by default one of its own.
+    Failed authentications are counted in *failures*, and *setup* makes the first account; by default each is its own.
     """
     paths: dict[str, dict[str, Endpoint]] = {}
     for endpoint in ENDPOINTS:
         paths.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    setup = FirstSetup(accounts, config.setup_secret, config.hash_memory)
+    setup = setup or FirstSetup(accounts, config.setup_secret, config.hash_memory)
     behind = Behind(accounts, config, setup, clock, failures or Failures())
     routes = [Route(path, Resource(methods, behind)) for path, methods in paths.items()]
     app = Starlette(routes=routes, exception_handlers={404: _not_found})

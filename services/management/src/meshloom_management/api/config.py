@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from meshloom_management.operations.setup import HASH_MEMORY
 from meshloom_management.operations.setup_secret import SetupSecret
 
 _OPEN_VARIABLES = ("MESHLOOM_SETUP_PAT_ENABLED", "NB_SETUP_PAT_ENABLED")
@@ -27,7 +28,7 @@ class ApiConfig:
     dns_domain: str = "netbird.selfhosted"
     body_limit: int = 1024 * 1024
     public_body_limit: int = 16 * 1024
-    hash_memory: int = 64 * 1024
+    hash_memory: int = HASH_MEMORY
 
 
 def setup_is_open(environment: Mapping[str, str]) -> bool:

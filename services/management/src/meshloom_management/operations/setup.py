@@ -10,15 +10,15 @@ from argon2 import PasswordHasher
 from meshloom.model.user import User
 from meshloom_management.accounts import Accounts, Draft
 from meshloom_management.errors import InvalidArgument, PreconditionFailed, Unauthenticated
-from meshloom_management.operations import tokens
+from meshloom_management.operations import owners, tokens
 from meshloom_management.operations.names import checked_length
 from meshloom_management.operations.setup_secret import FILE, SetupSecret
 
 HEADER = "X-Meshloom-Setup-Secret"
 """The field of the request that holds the secret: no page of another origin can send it unasked."""
 
-_SHORTEST_PASSWORD = 8
-_LONGEST_PASSWORD = 72
+HASH_MEMORY = 64 * 1024
+"""KiB that hashing a password takes."""
 _DONE = "setup already completed"
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)*")
 
@@ -47,10 +47,14 @@ class FirstSetup:
         hash_memory: KiB that hashing the password takes.
     """
 
-    def __init__(self, accounts: Accounts, secret: SetupSecret | None, hash_memory: int) -> None:
+    def __init__(self, accounts: Accounts, secret: SetupSecret | None, hash_memory: int = HASH_MEMORY) -> None:
         self._accounts, self._secret = accounts, secret
         self._hasher = PasswordHasher(memory_cost=hash_memory)
         self._turn = Lock()
+
+    async def hash(self, password: str) -> str:
+        """Returns what is kept of a password."""
+        return await to_thread.run_sync(partial(self._hasher.hash, password))
 
     def admit(self, given: str) -> None:
         """Looks whether *given* is the secret, before anything else of the request is.
@@ -80,7 +84,7 @@ class FirstSetup:
         async with self._turn:
             if self._accounts.all():
                 raise PreconditionFailed(_DONE)
-            password_hash = await to_thread.run_sync(partial(self._hasher.hash, owner.password))
+            password_hash = await self.hash(owner.password)
             user = await self._accounts.create(
                 email=owner.email, name=owner.name, password_hash=password_hash, then=partial(_give_token, owner=owner)
             )
@@ -102,9 +106,6 @@ def _check(owner: Owner) -> None:
     checked_length(owner.name, "name")
     if not _EMAIL.fullmatch(owner.email):
         raise InvalidArgument("invalid email format")
-    if len(owner.password) < _SHORTEST_PASSWORD:
-        raise InvalidArgument(f"password must be at least {_SHORTEST_PASSWORD} characters")
-    if len(owner.password) > _LONGEST_PASSWORD:
-        raise InvalidArgument(f"password must be at most {_LONGEST_PASSWORD} characters")
+    owners.checked_password(owner.password)
     if owner.token is not None and not 1 <= owner.token_days <= tokens.LONGEST_DAYS:
         raise InvalidArgument(f"pat_expire_in must be between 1 and {tokens.LONGEST_DAYS}")

@@ -1,0 +1,56 @@
+"""A request of a command: answered by the server that runs, or from the data folder where none does."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import anyio
+
+from meshloom.errors import ConfigError
+from meshloom.model.state import ENTITIES
+from meshloom.service import Setup
+from meshloom.store import StoreContext
+from meshloom_front.config import ServerConfig
+from meshloom_management.accounts import Accounts, NewAccounts
+from meshloom_management.local.requests import Desk, Request, answer_line, decode_answer, encode_request
+from meshloom_management.local.socket import ask
+from meshloom_management.operations.setup import FirstSetup
+
+
+def answer_to(setup: Setup[ServerConfig], request: Request) -> dict[str, str]:
+    """Returns the answer to a request.
+
+    Raises:
+        MeshError: It cannot be answered.
+    """
+    folder, line = setup.config.data_dir, encode_request(request)
+    if not folder.exists():
+        raise ConfigError(f"data_dir = {str(folder)!r}: no such folder: no server ran with it; name the server's own")
+    answer = ask(folder, line)
+    if answer is None:
+        with _owned_as_before(folder):
+            answer = anyio.run(partial(_answer_alone, setup, line))
+    return decode_answer(answer)
+
+
+async def _answer_alone(setup: Setup[ServerConfig], line: bytes) -> bytes:
+    config = setup.config
+    new = NewAccounts(config.network_range, config.network_range_v6, config.default_policy)
+    context = StoreContext(config.data_dir, ENTITIES)
+    async with setup.chosen["store"].open(context) as store, Accounts.open(store, new=new) as accounts:
+        return await answer_line(line, Desk(accounts, FirstSetup(accounts, None)).answer)
+
+
+@contextmanager
+def _owned_as_before(folder: Path) -> Iterator[None]:
+    """Gives what root makes in the folder to the folder's owner, as whom the server will run."""
+    try:
+        yield
+    finally:
+        owner = folder.stat()
+        if os.geteuid() == 0 and owner.st_uid != 0:
+            for file in folder.iterdir():
+                if file.lstat().st_uid == 0:
+                    os.lchown(file, owner.st_uid, owner.st_gid)

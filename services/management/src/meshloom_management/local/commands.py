@@ -1,0 +1,122 @@
+"""The commands ``owner`` and ``token``, for the server's own machine."""
+
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from meshloom.config.convert import duration
+from meshloom.errors import MeshError
+from meshloom.service import Setup
+from meshloom.terminal import say, say_error
+from meshloom_front.commands import EXIT_FAILED
+from meshloom_front.config import ServerConfig
+from meshloom_management.errors import InvalidArgument
+from meshloom_management.local.asking import answer_to
+from meshloom_management.local.requests import CreateOwner, CreateToken, Request, ResetPassword
+from meshloom_management.operations.owners import OWNER
+from meshloom_management.operations.tokens import LONGEST_DAYS
+
+_ABOUT = "For root and the server's user, on the server's own machine; no token is needed, and the server may run."
+
+
+class Days(click.ParamType[int]):
+    """A whole number of days, written like a duration."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Reads ``30d``."""
+        if isinstance(value, int):
+            return value
+        try:
+            days, rest = divmod(duration(value), timedelta(days=1))
+        except ValueError:
+            days, rest = 0, timedelta()
+        if rest or not 1 <= days <= LONGEST_DAYS:
+            self.fail(f"{value!r} is not 1 to {LONGEST_DAYS} whole days; write it like 30d", param, ctx)
+        return days
+
+
+def add_local_commands(group: click.Group) -> None:
+    """Adds the commands to a server's own."""
+    group.add_command(_owner())
+    group.add_command(_token())
+
+
+def _owner() -> click.Group:
+    @click.group("owner", help=f"The account and its owner. {_ABOUT}")
+    def owner() -> None:
+        """Only a name for what is below it."""
+
+    @owner.command("create", help="Make the account and its owner. The password is asked for, or read from a pipe.")
+    @click.argument("email")
+    @click.option("--name", default="", help="The owner's name; the email address where it is not given.")
+    @click.pass_context
+    def create(context: click.Context, email: str, name: str) -> None:
+        said = _answer(context, lambda: CreateOwner(email, name or email, _password()))
+        say(f"{said['user']} owns this server; a token for the API: meshloom-server token create")
+
+    @owner.command("reset-password", help="Give a user another password. It is asked for, or read from a pipe.")
+    @click.option("--user", default=OWNER, show_default=True, help="`owner`, or a user's email address or id.")
+    @click.pass_context
+    def reset_password(context: click.Context, user: str) -> None:
+        said = _answer(context, lambda: ResetPassword(user, _password()))
+        say(f"{said['user']} has a new password")
+
+    return owner
+
+
+def _token() -> click.Group:
+    @click.group("token", help=f"Tokens for the HTTP API. {_ABOUT}")
+    def token() -> None:
+        """Only a name for what is below it."""
+
+    @token.command("create", help="Give a user a token, and print it: this once, and alone on standard output.")
+    @click.option(
+        "--user",
+        default=OWNER,
+        show_default=True,
+        help="`owner`, or a user's email address or id, or a service user's name.",
+    )
+    @click.option(
+        "--expires",
+        "days",
+        type=Days(),
+        default="30d",
+        show_default=True,
+        help=f"How long it is good: whole days, 1d to {LONGEST_DAYS}d.",
+    )
+    @click.option("--name", default="", help="How it is listed.")
+    @click.pass_context
+    def create(context: click.Context, user: str, days: int, name: str) -> None:
+        said = _answer(context, lambda: CreateToken(user, name, days))
+        say(f"a token of {said['user']}, good until {said['expires']}:", error=True)
+        say(said["token"])
+
+    return token
+
+
+def _answer(context: click.Context, request: Callable[[], Request]) -> dict[str, str]:
+    try:
+        setup: Setup[ServerConfig] = context.obj()
+        return answer_to(setup, request())
+    except (MeshError, OSError) as error:
+        say_error(error)
+        sys.exit(EXIT_FAILED)
+
+
+def _password() -> str:
+    """Asks for a password twice, or reads it from a pipe.
+
+    Raises:
+        InvalidArgument: The two differ.
+    """
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    first = click.prompt("Password", hide_input=True, err=True)
+    if click.prompt("Again", hide_input=True, err=True) != first:
+        raise InvalidArgument("the two passwords differ: nothing is changed")
+    return str(first)
