@@ -40,7 +40,7 @@ class Peer:
         self.key = PrivateKey.of(os.urandom(32))
         self.box = Box(self.key, server_key, os.urandom)
         self.channel, self.number = channel, number
-        self.updates, self.bytes, self.newest = 0, 0, b""
+        self.updates, self.bytes, self.newest, self.newest_at = 0, 0, b"", 0.0
         self.arrived = asyncio.Event()
         capabilities = [1, 2] if full else [1]
         self.ssh_key = b"ssh-ed25519 " + self.key.public.text.encode() + b"A" * 24 if full else b""
@@ -62,7 +62,7 @@ class Peer:
         async for message in self.channel.sync(self.seal(pb.SyncRequest(meta=self.meta))):
             self.updates += 1
             self.bytes += len(message)
-            self.newest = message
+            self.newest, self.newest_at = message, time.monotonic()
             self.arrived.set()
 
     def remote_peers(self):

@@ -7,6 +7,10 @@ import time
 from crowd import Crowd, run
 from server import running_server
 
+BURST = 10
+"""Changes, one a second."""
+MANY = 300
+"""Peers from which on changes that follow each other are measured."""
 SIZES = tuple(int(text) for text in os.environ.get("MESHLOOM_BENCH_PEERS", "100,300,1000").split(","))
 QUIET = 6.0
 """Seconds after which an account's next round of updates goes out at once again."""
@@ -25,6 +29,9 @@ async def measure(count, server):
         yield f"memory at rest, {count} connected", per_peer, "MB/peer", "<= 0.2" if goal else ""
         async for row in change_for_all(crowd, server, f"policy change for all of {count}", goal):
             yield row
+        if count >= MANY:
+            async for row in changes_that_follow(crowd, server, f"policy changes for all of {count}", goal):
+                yield row
 
         ids = [peer["id"] for peer in server.api("GET", "/api/peers")[:2]]
         groups = [server.make_group(f"{name}{count}", id) for name, id in zip("ab", ids, strict=True)]
@@ -67,6 +74,28 @@ async def change_for_all(crowd, server, what, goal):
     yield f"{what}, until the last has it", took, "s", "NetBird: 7-17" if goal else ""
     yield f"{what}, sent", crowd.bytes() - received, "MB", ""
     yield f"{what}, memory growth", max(highest - memory, 0.0), "MB", "<= 100" if goal else ""
+
+
+async def changes_that_follow(crowd, server, what, goal):
+    """Changes for all, each as soon as the last peer has the one before, and then ten of them in ten seconds."""
+    await asyncio.sleep(QUIET)
+    (policy,) = (each for each in server.api("GET", "/api/policies") if each["name"] == "Default")
+    for which in ("first", "second", "third"):
+        before, start = crowd.updates(), time.monotonic()
+        await asyncio.to_thread(server.restrict, policy, [str(100 + len(which))])
+        await crowd.told(before)
+        yield f"{what}: the last has the {which} of three", time.monotonic() - start, "s", ""
+    await asyncio.sleep(QUIET)
+    cpu, start = server.cpu(), time.monotonic()
+    for number in range(BURST):
+        await asyncio.sleep(max(0.0, start + number - time.monotonic()))
+        await asyncio.to_thread(server.restrict, policy, [str(1000 + number)])
+    last = time.monotonic()
+    await crowd.settled()
+    took = max(peer.newest_at for peer in crowd.peers) - last
+    yield f"{what}: the last has the last of {BURST} in {BURST} s", took, "s", "<= 2.5" if goal else ""
+    share = (server.cpu() - cpu) / (last + took - start) * 100
+    yield f"{what}: {BURST} in {BURST} s, until the last has the last", share, "% of a core", "<= 50" if goal else ""
 
 
 async def measure_full(count, server):

@@ -3,7 +3,8 @@
 import anyio
 import pytest
 
-from meshloom_management.turns import Turns
+from meshloom_management.turns import BURST, SENDING, Turns
+from meshloom_management.urgency import Urgency
 
 pytestmark = pytest.mark.anyio
 
@@ -121,3 +122,82 @@ async def test_a_map_that_cannot_be_built_is_nobodys_turn():
         await turns.send("one", fails, reader)
     await turns.send("two", lambda: b"map", reader)
     assert (reader.got, turns._unsent) == ([b"map"], 0)
+
+
+class Work:
+    """Maps that each take some CPU time; the network takes them at once."""
+
+    def __init__(self, each):
+        self.each, self.spent, self.built = each / SENDING, 0.0, []
+        self.turns = Turns(cpu=lambda: self.spent)
+
+    def send(self, tasks, name, urgency):
+        def build():
+            self.spent += self.each
+            self.built.append(name)
+            return b"map"
+
+        tasks.start_soon(self.turns.send, name, build, Reader(reads=True), urgency)
+
+
+async def test_what_is_urgent_goes_first(eventually):
+    work = Work(0.001)
+    async with anyio.create_task_group() as tasks:
+        for number in range(5):
+            for urgency in reversed(Urgency):
+                work.send(tasks, f"{urgency.name}{number}", urgency)
+    first, *others = work.built
+    assert first == "GROWTH0", "nobody waited yet"
+    assert [each[:-1] for each in others] == ["NOW"] * 5 + ["LOSS"] * 5 + ["CHANGE"] * 5 + ["GROWTH"] * 4
+
+
+async def test_what_waits_can_become_more_urgent(eventually):
+    work = Work(BURST)
+    async with anyio.create_task_group() as tasks:
+        for number in range(20):
+            work.send(tasks, number, Urgency.GROWTH)
+        await eventually(lambda: work.built)
+        await anyio.wait_all_tasks_blocked()
+        work.turns.hasten(19, Urgency.LOSS)
+        work.turns.hasten(18, Urgency.NOW)
+        work.turns.hasten(17, Urgency.GROWTH)
+        await eventually(lambda: 19 in work.built)
+        assert work.built.index(18) < work.built.index(19) < 5
+        tasks.cancel_scope.cancel()
+    assert not work.turns._waiting
+
+
+async def test_many_maps_are_built_at_once_and_then_half_of_the_time_and_a_first_map_does_not_wait(eventually):
+    work = Work(BURST / 10)
+    async with anyio.create_task_group() as tasks:
+        for number in range(15):
+            work.send(tasks, number, Urgency.LOSS)
+        await eventually(lambda: len(work.built) >= 10)
+        assert len(work.built) < 15
+        work.send(tasks, "first map", Urgency.NOW)
+    assert work.built.index("first map") < 15
+    assert [each for each in work.built if each != "first map"] == list(range(15))
+
+
+async def test_what_others_need_does_not_wait_for_peers_that_come(eventually):
+    work = Work(BURST / 4)
+    async with anyio.create_task_group() as tasks:
+        for number in range(6):
+            work.send(tasks, number, Urgency.GROWTH)
+        await eventually(lambda: len(work.built) >= 4)
+        work.send(tasks, "change", Urgency.CHANGE)
+        await eventually(lambda: "change" in work.built)
+        assert len(work.built) < 7
+        tasks.cancel_scope.cancel()
+    assert not work.turns._waiting
+
+
+async def test_a_turn_is_given_to_one_at_a_time(eventually):
+    work = Work(BURST)
+    async with anyio.create_task_group() as tasks:
+        for number in range(10):
+            work.send(tasks, number, Urgency.CHANGE)
+        await eventually(lambda: work.built)
+        await anyio.wait_all_tasks_blocked()
+        assert len(work.built) <= 2, "what one costs is known before the next is begun"
+        tasks.cancel_scope.cancel()

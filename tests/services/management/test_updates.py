@@ -14,7 +14,8 @@ from meshloom.testing import samples
 from meshloom_management.accounts import Accounts
 from meshloom_management.addresses import RelayCredentials, ServiceAddresses
 from meshloom_management.operations import enrolment, peers
-from meshloom_management.updates import PACE_PEER, Ended, Updates
+from meshloom_management.updates import Ended, Updates
+from meshloom_management.urgency import Urgency
 
 pytestmark = pytest.mark.anyio
 
@@ -124,22 +125,26 @@ async def test_a_change_that_is_taken_back_before_it_is_sent_is_no_news(account,
         assert taken(stream) is None
 
 
-async def test_the_first_change_goes_out_at_once_and_a_burst_is_paced(account, updates, seconds, monkeypatch):
-    monkeypatch.setattr("meshloom_management.updates.SMALL", 0)
-    a, b = await account.enrol("a"), await account.enrol("b")
-    async with anyio.create_task_group() as tasks, updates.connected(account.id, a.id) as stream:
-        tasks.start_soon(updates.run)
+async def test_a_stream_knows_how_urgent_its_news_is(account, updates, monkeypatch):
+    a, b, c = [await account.enrol(name) for name in "abc"]
+    await allow(account, "all", [a, b, c], protocol=Protocol.UDP)
+    async with updates.connected(account.id, a.id) as stream:
+        assert stream.urgency is Urgency.NOW, "it has no map yet"
         taken(stream)
-        await account.put(attrs.evolve(account.peer(b.id), dns_label="one"))
-        assert stream.has_news
-        size = len(stream.take())
-        await account.put(attrs.evolve(account.peer(b.id), dns_label="two"))
-        assert not stream.has_news
-        seconds.now += PACE_PEER + size * 1e-6
-        with anyio.fail_after(5):
-            assert await stream.wait()
-        assert "two" in str(taken(stream))
-        tasks.cancel_scope.cancel()
+        await account.put(attrs.evolve(account.peer(b.id), dns_label="few"))
+        assert stream.urgency is Urgency.NOW, "few are told"
+        monkeypatch.setattr("meshloom_management.urgency.FEW", 0)
+        taken(stream)
+        for change, urgency in (
+            (lambda: account.put(attrs.evolve(account.peer(b.id), dns_label="other")), Urgency.GROWTH),
+            (lambda: allow(account, "more", [a, b], protocol=Protocol.TCP), Urgency.CHANGE),
+            (lambda: account.change(lambda draft: peers.delete(draft, c.id)), Urgency.LOSS),
+            (lambda: account.put(attrs.evolve(account.peer(b.id), dns_label="third")), Urgency.LOSS),
+        ):
+            await change()
+            assert stream.urgency is urgency
+        assert taken(stream) is not None
+        assert stream.urgency is Urgency.GROWTH
 
 
 async def test_a_newer_stream_of_a_peer_replaces_the_older(account, updates):
@@ -197,8 +202,7 @@ async def test_serials_never_go_back_not_even_in_a_new_process(account, updates,
         for name in "bcd":
             serials.append(taken(stream).NetworkMap.Serial)
             await account.enrol(name)
-            updates._rounds[account.id].not_before = 0
-            stream.notify()
+            stream.notify(Urgency.NOW)
     async with Accounts.open(store, clock=clock) as again:
         after = Updates(again, ADDRESSES, "default.example")
         async with after.connected(account.id, a.id) as stream:

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from enum import Enum, auto
 
 import anyio
-import attrs
 
 from meshloom.model.ids import AccountID, PeerID
 from meshloom.model.state import AccountState
@@ -16,14 +15,8 @@ from meshloom_management.accounts import Accounts
 from meshloom_management.addresses import ServiceAddresses
 from meshloom_management.maps.builder import MapBuilder, config_only, netbird_config
 from meshloom_management.maps.fragments import Fragments
-
-SMALL = 16
-"""Peers of a round that need not wait: what concerns a few is told them at once, whatever the others wait for."""
-PACE_PEER = 0.0008
-PACE_BYTE = 2e-8
-"""Seconds to the next round of updates for each peer and byte of the last, some four times what building, sealing and
-sending take: a burst of changes costs a bounded share of CPU (a thousand peers that enrol into one mesh have a round
-every five seconds), and the first change of a quiet time goes out at once."""
+from meshloom_management.turns import Turns
+from meshloom_management.urgency import Urgency, urgency_of
 
 
 class Ended(Enum):
@@ -38,12 +31,14 @@ class Stream:
     """One connected peer. It holds no map: the newest is built when it can be sent.
 
     Attributes:
+        urgency: Of what there may be to send.
         scope: What the peer is sent is sent within; cancelled where the peer must not be sent any more.
     """
 
     def __init__(self, updates: "Updates", account: AccountID, peer: PeerID) -> None:
         self.account, self.peer = account, peer
         self.scope = anyio.CancelScope()
+        self.urgency = Urgency.NOW
         self._updates = updates
         self._news = anyio.Event()
         self._news.set()
@@ -51,14 +46,17 @@ class Stream:
         self._config_due = False
         self.ended: Ended | None = None
 
-    def notify(self) -> None:
+    def notify(self, urgency: Urgency) -> None:
         """There may be a newer map."""
+        if urgency < self.urgency:
+            self.urgency = urgency
+            self._updates.turns.hasten(self.peer, urgency)
         self._news.set()
 
     def renew_config(self) -> None:
         """Credentials are to be sent again, map or not."""
         self._config_due = True
-        self._news.set()
+        self.notify(Urgency.CHANGE)
 
     def end(self, why: Ended) -> None:
         """No further map; the iteration stops, also where it waits for a peer that does not read."""
@@ -82,7 +80,7 @@ class Stream:
         """The newest ``SyncResponse``, encoded, and *more* fields of it; None where the peer has just that already."""
         if self.ended is not None:
             return None  # the news of it stays
-        self._news = anyio.Event()
+        self._news, self.urgency = anyio.Event(), Urgency.GROWTH
         builder = self._updates.builder(self.account)
         if self.peer not in builder.state.peers:
             return None
@@ -91,30 +89,22 @@ class Stream:
         renew, self._config_due = self._config_due, False
         if seen == self._last:
             return config_only(self._updates.config(builder.state, self.peer), more) if renew else None
-        first, self._last = self._last is None, seen
+        self._last = seen
         config = self._updates.config(builder.state, self.peer)
-        body = built.sync_response(builder.state.account.serial, config, more)
-        if not first:
-            self._updates.spent(self.account, len(body))
-        return body
-
-
-@attrs.define
-class _Round:
-    """Peers of an account that wait to be notified together."""
-
-    waiting: set[PeerID] = attrs.field(factory=set)
-    not_before: float = 0.0
+        return built.sync_response(builder.state.account.serial, config, more)
 
 
 class Updates:
     """The connected peers of all accounts.
 
-    Run :meth:`run` in a task group while it is in use.
+    Run :meth:`run` in a task group while it is in use: it renews credentials.
 
     Args:
         default_domain: DNS domain of accounts that set none.
         monotonic: Seconds.
+
+    Attributes:
+        turns: In which maps are built.
     """
 
     def __init__(
@@ -129,8 +119,7 @@ class Updates:
         self._streams: dict[PeerID, Stream] = {}
         self._builders: dict[AccountID, MapBuilder] = {}
         self._fragments: dict[AccountID, Fragments] = {}
-        self._rounds: dict[AccountID, _Round] = {}
-        self._wake = anyio.Event()
+        self.turns = Turns()
         self._stopping = False
         self._renew_every = addresses.renew_every
         accounts.listen(self._changed)
@@ -182,20 +171,11 @@ class Updates:
         for stream in self._streams.values():
             stream.end(Ended.STOPPING)
 
-    def spent(self, account: AccountID, size: int) -> None:
-        """An update of that size was built: the account's next round waits the longer."""
-        self._rounds.setdefault(account, _Round()).not_before += PACE_BYTE * size
-
     async def run(self) -> None:
-        """Release the rounds that were put off, and renew credentials before they expire."""
+        """Renew credentials before they expire."""
         renew_at = self._monotonic() + self._renew_every
         while True:
-            due = [round_.not_before for round_ in self._rounds.values() if round_.waiting]
-            self._wake = anyio.Event()
-            with anyio.move_on_after(max(0.0, min([*due, renew_at]) - self._monotonic())):
-                await self._wake.wait()
-            for round_ in self._rounds.values():
-                self._release(round_)
+            await anyio.sleep(max(0.0, renew_at - self._monotonic()))
             if self._monotonic() >= renew_at:
                 renew_at = self._monotonic() + self._renew_every
                 self.renew_config()
@@ -219,18 +199,7 @@ class Updates:
             fragments.forget_peer(gone)
             if gone in self._streams:
                 self._streams[gone].end(Ended.REMOVED)
-        round_ = self._rounds.setdefault(account, _Round())
-        round_.waiting |= concerned & self._streams.keys()
-        self._release(round_)
-        if round_.waiting:
-            self._wake.set()
-
-    def _release(self, round_: _Round) -> None:
-        now = self._monotonic()
-        if not round_.waiting or (now < round_.not_before and len(round_.waiting) > SMALL):
-            return
-        for peer in round_.waiting:
-            if (stream := self._streams.get(peer)) is not None:
-                stream.notify()
-        round_.not_before = max(now, round_.not_before) + PACE_PEER * len(round_.waiting)
-        round_.waiting = set()
+        told = concerned & self._streams.keys()
+        urgency = urgency_of(change, before, after, len(told))
+        for peer in told:
+            self._streams[peer].notify(urgency)

@@ -25,7 +25,6 @@ from meshloom_management.rpc.refusals import Refusals
 from meshloom_management.rpc.requests import Answer, M, Request, Requests
 from meshloom_management.rpc.seen import SeenNonces
 from meshloom_management.rpc.statuses import status_of
-from meshloom_management.turns import Turns
 from meshloom_management.updates import Ended, Stream, Updates
 
 _log = logging.getLogger(__name__)
@@ -57,7 +56,7 @@ class ManagementService:
         self._accounts, self._updates, self._presence, self._refusals = accounts, updates, presence, refusals
         self._requests = Requests(key, accounts, seen)
         self._server_key = pb.ServerKeyResponse(key=key.public.text, version=1).SerializeToString()
-        self._turns, self._jobs = Turns(), Jobs()
+        self._jobs = Jobs()
         accounts.listen(self._changed)
 
     def methods(self) -> Methods:
@@ -147,7 +146,8 @@ class ManagementService:
         ):
             with stream.scope:
                 while await stream.wait():
-                    await self._turns.send(peer.id, partial(_newest, stream, opened.answer), call)
+                    newest = partial(_newest, stream, opened.answer)
+                    await self._updates.turns.send(peer.id, newest, call, stream.urgency)
         if stream.ended is not Ended.STOPPING:
             call.give_up()  # a map that it does not read is not kept for it
         if stream.ended is Ended.REMOVED:
