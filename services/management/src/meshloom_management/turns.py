@@ -26,7 +26,7 @@ SHARE: Final = 0.5
 """Part of one core that maps may take for long: a pause is about as long as the work before it."""
 BURST: Final = 0.4
 """Seconds of CPU that they may take at once: a first change for hundreds of peers goes out without a pause."""
-SENDING: Final = 1.3
+SENDING: Final = 1.45
 """Times as long as handing a map over takes, with what its connection takes until the network has all of it, about."""
 GROWTH_SHARE: Final = 0.15
 """Part of it for peers that come: while many enrol, each would else be told of each other one by one."""

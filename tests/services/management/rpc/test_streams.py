@@ -133,7 +133,7 @@ async def test_a_removed_peer_that_reads_is_told_so(served):
 
 async def test_peers_that_do_not_read_keep_nobody_from_their_map(served, unread, eventually):
     """However long they take."""
-    served.service._turns._patience = 1000
+    served.service._updates.turns._patience = 1000
     await many(served.account, 300, "m")
     for number in range(40):
         agent, _ = await served.enrolled(f"slow{number}")
