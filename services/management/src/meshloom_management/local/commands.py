@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from getpass import getpass
 from typing import Any
 
 import click
@@ -116,7 +117,7 @@ def _password() -> str:
     """
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
-    first = click.prompt("Password", hide_input=True, err=True)
-    if click.prompt("Again", hide_input=True, err=True) != first:
+    first = getpass("Password: ")
+    if getpass("Again: ") != first:
         raise InvalidArgument("the two passwords differ: nothing is changed")
-    return str(first)
+    return first
