@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshloom.model.keys import PrivateKey
+from meshloom.model.overlay import NEVER
 from meshloom.rpc import management_pb2 as pb
 from meshloom_agent.network import is_refused, relays, remote_peers, signal_address, stun_servers, turn_servers, usable
 from meshloom_agent.trust import (
     MOST_PEERS,
     MOST_SERVERS,
     MOST_TOLD,
-    NEVER,
     AllowedAddresses,
     MapRefused,
     Refusals,

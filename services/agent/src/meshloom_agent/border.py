@@ -11,10 +11,11 @@ import attrs
 
 from meshloom.dialing import first_to_connect
 from meshloom.errors import TransportError
+from meshloom.model.overlay import IPAddress, IPNetwork
 from meshloom.transport import RelayAddress
 from meshloom_agent.channel import ServerAddress
 from meshloom_agent.report import Report
-from meshloom_agent.trust import MOST_TOLD, IPAddress, IPNetwork, Surroundings, host_and_port
+from meshloom_agent.trust import MOST_TOLD, Surroundings, host_and_port
 from meshloom_agent.unfit import unfit_server
 
 _log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import anyio
 
+from meshloom.model.overlay import IPAddress
 from meshloom_agent.channel import ServerAddress
-from meshloom_agent.trust import IPAddress
 from meshloom_linux.gateway import Router, default_router
 
 _log = logging.getLogger(__name__)

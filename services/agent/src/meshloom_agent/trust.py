@@ -6,17 +6,16 @@ router or half of the internet into the mesh's. What is refused is said in ``sta
 
 import re
 from collections.abc import Collection, Mapping
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_network
+from ipaddress import IPv4Interface, IPv6Address, IPv6Interface
 from typing import Final
 
 import attrs
 
 from meshloom.errors import MeshError
+from meshloom.model.overlay import IPAddress, IPNetwork, objection
 from meshloom.text import printable
 
-IPAddress = IPv4Address | IPv6Address
 IPInterface = IPv4Interface | IPv6Interface
-IPNetwork = IPv4Network | IPv6Network
 
 MOST_PEERS: Final = 10_000
 MOST_SERVERS: Final = 32
@@ -24,28 +23,9 @@ MOST_SERVERS: Final = 32
 LONGEST_NAME: Final = 255
 """Characters of a name of the DNS (RFC 1035 section 2.3.4)."""
 LONGEST_VERSION: Final = 64
-LARGEST: Final = {4: 8, 6: 16}
-"""Shortest prefixes of an overlay, by the version of IP."""
 MOST_TOLD: Final = 20
 """Refusals of one kind that are told one by one."""
 MAX_PORT: Final = 0xFFFF
-NEVER: Final = {
-    ip_network(text): what
-    for text, what in {
-        "0.0.0.0/8": "this host's own (RFC 1122)",
-        "127.0.0.0/8": "the loopback's (RFC 1122)",
-        "169.254.0.0/16": "link-local (RFC 3927), where clouds have their metadata",
-        "224.0.0.0/4": "multicast (RFC 5771)",
-        "240.0.0.0/4": "reserved (RFC 1112)",
-        "::/8": "the loopback's or IPv4's (RFC 4291)",
-        "64:ff9b::/32": "IPv4's (RFC 6052)",
-        "2002::/16": "IPv4's (RFC 3056)",
-        "fe80::/10": "link-local (RFC 4291)",
-        "ff00::/8": "multicast (RFC 4291)",
-        "fd00:ec2::/32": "a cloud's metadata",
-    }.items()
-}
-"""Networks of which no address may be a mesh's, and whose they are."""
 _LABELS = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 
 
@@ -98,20 +78,13 @@ def check_overlay(addresses: Collection[IPInterface], around: Surroundings) -> N
     """
     for address in addresses:
         network = address.network
-        if network.prefixlen < LARGEST[network.version]:
-            raise MapRefused(f"the overlay {network} is refused: it is larger than a /{LARGEST[network.version]}")
-        for forbidden, whose in NEVER.items():
-            if network.version == forbidden.version and network.overlaps(forbidden):
-                raise MapRefused(f"the overlay {network} is refused: {forbidden} is {whose}")
+        servers = dict.fromkeys(around.management, "management")
+        servers |= {server: f"the {kind} server" for server, kind in around.servers.items() if server not in servers}
         router, link = around.gateway, around.link
         if router is not None and link is not None and router in network and network.prefixlen >= link.prefixlen:
-            raise MapRefused(f"the overlay {network} is refused: it would cut off this host's router at {router}")
-        for server in around.management:
-            if server in network:
-                raise MapRefused(f"the overlay {network} is refused: it would cut off management at {server}")
-        for server, kind in around.servers.items():
-            if server in network:
-                raise MapRefused(f"the overlay {network} is refused: it would cut off the {kind} server at {server}")
+            servers[router] = "this host's router"
+        if why := objection(network, servers):
+            raise MapRefused(f"the overlay {network} is refused: {why}")
 
 
 class AllowedAddresses:

@@ -4,7 +4,8 @@ from collections.abc import Collection
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
-from meshloom_agent.trust import NEVER, IPAddress, IPNetwork, Surroundings
+from meshloom.model.overlay import NEVER, IPAddress, IPNetwork
+from meshloom_agent.trust import Surroundings
 
 METADATA: Final = frozenset(
     map(

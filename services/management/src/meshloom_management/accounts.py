@@ -18,6 +18,7 @@ from meshloom.model.account import Account, Settings
 from meshloom.model.group import ALL, Group
 from meshloom.model.ids import AccountID, GroupID, PeerID, PolicyID, SetupKeyID, TokenID, UserID
 from meshloom.model.keys import PublicKey
+from meshloom.model.overlay import IPAddress
 from meshloom.model.peer import Peer
 from meshloom.model.policy import Policy, Rule
 from meshloom.model.setup_key import SetupKey
@@ -47,11 +48,13 @@ class NewAccounts:
         network_range: Overlay network; None picks a random /16 of 100.64.0.0/10.
         network_range_v6: Overlay network of IPv6; None picks a random /64 of fd00::/8 (RFC 4193).
         default_policy: Whether everybody may reach everybody at first.
+        avoided: Addresses that a random network does not contain: those of the servers, which would be cut off.
     """
 
     network_range: IPv4Network | None = None
     network_range_v6: IPv6Network | None = None
     default_policy: bool = True
+    avoided: Collection[IPAddress] = ()
 
 
 class Accounts:
@@ -265,8 +268,9 @@ class Accounts:
     def _network(self) -> IPv4Network:
         if self._new.network_range is not None:
             return self._new.network_range
-        second = 64 + self._entropy(1)[0] % 64  # 100.64.0.0/10, RFC 6598
-        return IPv4Network(f"100.{second}.0.0/16")
+        first = self._entropy(1)[0] % 64
+        every = [IPv4Network(f"100.{64 + (first + more) % 64}.0.0/16") for more in range(64)]  # RFC 6598
+        return next((each for each in every if not any(server in each for server in self._new.avoided)), every[0])
 
     def _network_v6(self) -> IPv6Network:
         if self._new.network_range_v6 is not None:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import math
+import re
 from datetime import datetime, timedelta
 
 import attrs
@@ -16,6 +17,8 @@ from meshloom.protocol.relay_token import issue_named_token, issue_token, join_t
 LONGEST_OFFSET, OFFSET_SHARE = timedelta(hours=1), 8
 """By how much a peer's tokens may expire earlier than others', as a time and as a share of their life: so the tokens
 of two peers differ, and not all connections to a relay end in the same second."""
+_HOST = re.compile(r"([a-z]+:(//)?)?(\[(?P<v6>[^\]]+)\]|(?P<name>[^\[\]:/?]+))(:\d+)?(/.*|\?.*)?")
+"""The host of ``host:port``, of a URL, and of what RFC 7064 and RFC 7065 write."""
 MANAGEMENT = "management"
 """The account of management's own token for relays: not one of those that peers belong to."""
 MOST_RELAYS = 7
@@ -125,3 +128,15 @@ class ServiceAddresses:
         if self.turn is not None and self.turn.secret is not None:
             lives.append(self.turn.lifetime)
         return min((life.total_seconds() / 2 for life in lives), default=math.inf)
+
+    @property
+    def hosts(self) -> dict[str, str]:
+        """What peers must reach beside the mesh: names and addresses of hosts, each with what it is."""
+        relays = self.relay.urls if self.relay is not None else ()
+        turn = self.turn.urls if self.turn is not None else ()
+        found: dict[str, str] = {}
+        for what, texts in (("signal", (self.signal,)), ("relays", relays), ("STUN", self.stun), ("TURN", turn)):
+            for text in texts:
+                if match := _HOST.fullmatch(text):
+                    found.setdefault((match["v6"] or match["name"]).lower(), what)
+        return found

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from meshloom.errors import ConfigError
+from meshloom.model.overlay import SMALLEST, IPAddress, objection
 from meshloom.model.state import ENTITIES
 from meshloom.service import Setup
 from meshloom.store import StoreContext
@@ -30,6 +31,7 @@ from meshloom_management.container import ManagementContainer
 from meshloom_management.local.commands import add_local_commands
 from meshloom_management.local.requests import answer_line
 from meshloom_management.local.socket import ControlSocket
+from meshloom_management.nearby import resolved
 from meshloom_management.operations.setup import HEADER
 from meshloom_management.operations.setup_secret import SetupSecret, kept_secret
 from meshloom_management.relay_watch import RelayWatch
@@ -65,19 +67,23 @@ async def management(
     """
     config = setup.config
     prepare_data_dir(config.data_dir)
-    new = NewAccounts(config.network_range, config.network_range_v6, config.default_policy)
+    addresses = service_addresses(config, has_relay=has_relay)
+    hosts = {(urlsplit(config.url).hostname or ""): "this server", **addresses.hosts}
+    servers = await resolved(hosts)
+    check_ranges(config, servers)
+    new = NewAccounts(config.network_range, config.network_range_v6, config.default_policy, frozenset(servers))
     context = StoreContext(config.data_dir, ENTITIES)
     async with AsyncExitStack() as leaving:
         store = await leaving.enter_async_context(setup.chosen["store"].open(context))
         accounts = await leaving.enter_async_context(Accounts.open(store, new=new))
         key = server_key(config.data_dir)
-        addresses = service_addresses(config, has_relay=has_relay)
+        _warn_of_ranges(accounts, servers)
         is_open = config.setup_pat_enabled or setup_is_open(os.environ)
         secret = kept_secret(config.data_dir, needed=not is_open and not accounts.all())
         container = ManagementContainer(
             accounts=accounts,
             addresses=addresses,
-            api_config=ApiConfig(setup_secret=secret, url=config.url, dns_domain=config.dns_domain),
+            api_config=ApiConfig(setup_secret=secret, url=config.url, dns_domain=config.dns_domain, servers=hosts),
             failures=(failures := _failures(parts.registry)),
             key=key,
             seen=leaving.enter_context(seen_nonces(config.data_dir, key, accounts.peer_keys)),
@@ -105,6 +111,28 @@ async def management(
             _tell_how_to_set_up(config.url, secret)
         yield container
         await container.presence().write()
+
+
+def check_ranges(config: ServerConfig, servers: Mapping[IPAddress, str]) -> None:
+    """Looks whether new accounts can have the networks that they shall have.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    for key, network in (("network_range", config.network_range), ("network_range_v6", config.network_range_v6)):
+        if network is None:
+            continue
+        smallest = SMALLEST[network.version]
+        small = f"it is smaller than a /{smallest}" if network.prefixlen > smallest else ""
+        if why := small or objection(network, servers):
+            raise ConfigError(f"{key} = {str(network)!r}: no mesh can have it: {why}; choose another, or leave it out")
+
+
+def _warn_of_ranges(accounts: Accounts, servers: Mapping[IPAddress, str]) -> None:
+    for state in accounts.all().values():
+        for network in (state.account.settings.network_range, state.account.settings.network_range_v6):
+            if why := objection(network, servers):
+                _log.warning("machines refuse the network range %s of the account: %s: choose another", network, why)
 
 
 def _tell_how_to_set_up(url: str, secret: SetupSecret | None) -> None:

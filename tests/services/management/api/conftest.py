@@ -148,7 +148,8 @@ async def empty_server(tmp_path: Path):
         backend.open(backend.options(), StoreContext(tmp_path, ENTITIES)) as opened,
         Accounts.open(store := Gate(opened), clock=clock, new=NETWORKS) as accounts,
     ):
-        config = ApiConfig(setup_secret=None, url="http://server.test", hash_memory=64)
+        servers = {"203.0.113.9": "this server", "localhost": "signal", "nowhere.invalid": "relays"}
+        config = ApiConfig(setup_secret=None, url="http://server.test", hash_memory=64, servers=servers)
         app = application(accounts, config, clock, Failures(allowances=Allowances(burst=10_000)))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://server.test") as client:

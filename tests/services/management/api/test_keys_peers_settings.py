@@ -250,6 +250,42 @@ async def test_bad_settings_are_refused(furnished, change, message):
     assert furnished.state.account == before
 
 
+@pytest.mark.parametrize(
+    ("key", "network", "why"),
+    [
+        ("network_range", "203.0.113.0/24", "it would cut off this server at 203.0.113.9"),
+        ("network_range", "0.0.0.0/0", "it is larger than a /8"),
+        ("network_range", "0.0.0.0/8", "0.0.0.0/8 is this host's own (rfc 1122)"),
+        ("network_range", "127.5.0.0/16", "127.0.0.0/8 is the loopback's (rfc 1122)"),
+        (
+            "network_range",
+            "169.254.169.0/24",
+            "169.254.0.0/16 is link-local (rfc 3927), where clouds have their metadata",
+        ),
+        ("network_range", "224.0.1.0/24", "224.0.0.0/4 is multicast (rfc 5771)"),
+        ("network_range", "255.255.255.0/28", "240.0.0.0/4 is reserved (rfc 1112)"),
+        ("network_range_v6", "::/0", "it is larger than a /16"),
+        ("network_range_v6", "::/64", "::/8 is the loopback's or ipv4's (rfc 4291)"),
+        ("network_range_v6", "fe80::/64", "fe80::/10 is link-local (rfc 4291)"),
+        ("network_range_v6", "ff02::/64", "ff00::/8 is multicast (rfc 4291)"),
+    ],
+)
+async def test_a_range_that_machines_would_refuse_is_refused_and_no_machine_moves(furnished, key, network, why):
+    before = furnished.state
+    answer = await put_settings(furnished, **{key: network})
+    said = f"network range {network} cannot be used: {why}: choose another, like 100.64.0.0/16"
+    assert (answer.status_code, answer.json()["message"]) == (422, said)
+    assert (furnished.state.account, furnished.state.peers) == (before.account, before.peers)
+
+
+async def test_a_range_of_before_that_is_bad_hinders_no_other_change(furnished):
+    account = furnished.state.account
+    bad = attrs.evolve(account.settings, network_range=ip_network("203.0.113.0/24"))
+    await furnished.put(attrs.evolve(account, settings=bad))
+    assert (await put_settings(furnished, dns_domain="corp")).status_code == 200
+    assert (await put_settings(furnished, network_range="100.70.0.0/16")).status_code == 200
+
+
 async def test_peers_move_into_a_new_range(furnished):
     await put_settings(furnished, network_range="10.1.0.0/16", network_range_v6="fd12::/64")
     peers = furnished.state.peers.values()

@@ -17,6 +17,7 @@ class ApiConfig:
     Args:
         setup_secret: What the first set-up must show; None where it is open to everybody, as NetBird's is.
         url: Where people reach the server; pages of another origin may not set it up.
+        servers: What machines must reach beside the mesh, by name or address; no range of the mesh may contain it.
         dns_domain: Domain of the peers' names in accounts that set none.
         body_limit: Bytes of the largest body that is read.
         public_body_limit: The same for callers who need no token.
@@ -25,6 +26,7 @@ class ApiConfig:
 
     setup_secret: SetupSecret | None
     url: str = ""
+    servers: Mapping[str, str] = attrs.field(factory=dict)
     dns_domain: str = "netbird.selfhosted"
     body_limit: int = 1024 * 1024
     public_body_limit: int = 16 * 1024

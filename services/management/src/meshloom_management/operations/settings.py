@@ -1,7 +1,7 @@
 """The settings of an account: what they may be."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
@@ -9,6 +9,7 @@ import attrs
 
 from meshloom.model.account import Account, Settings
 from meshloom.model.ids import GroupID
+from meshloom.model.overlay import SMALLEST, IPAddress, IPNetwork, objection
 from meshloom.model.state import AccountState
 from meshloom_management.accounts import Draft
 from meshloom_management.errors import InvalidArgument
@@ -16,7 +17,6 @@ from meshloom_management.operations.addresses import readdress
 
 _SHORTEST_LOGIN = timedelta(hours=1)
 _LONGEST_LOGIN = timedelta(days=180)
-_SMALLEST_IPV4, _SMALLEST_IPV6 = 28, 120
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.IGNORECASE)
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -50,14 +50,25 @@ class SettingsWish:
     unoffered: Sequence[str] = ()
 
 
-def update(draft: Draft, wish: SettingsWish) -> Account:
+def update(draft: Draft, wish: SettingsWish, servers: Mapping[IPAddress, str]) -> Account:
     """Change the settings; peers get new addresses where their range changes.
+
+    Args:
+        draft: Of the account.
+        wish: What the settings shall be.
+        servers: What machines must reach beside the mesh, by its address.
 
     Raises:
         InvalidArgument: The wish breaks a rule.
     """
     account = draft.state.account
     changed = attrs.evolve(account, settings=_settings(draft.state, wish))
+    for old, new in (
+        (account.settings.network_range, changed.settings.network_range),
+        (account.settings.network_range_v6, changed.settings.network_range_v6),
+    ):
+        if new != old:
+            _check_range(new, servers)
     if changed != account:
         draft.put(changed)
         readdress(draft)
@@ -108,8 +119,8 @@ def _ipv4_range(text: str) -> IPv4Network:
     network = _range(text)
     if not isinstance(network, IPv4Network):
         raise InvalidArgument("network range must be an IPv4 address")
-    if network.prefixlen > _SMALLEST_IPV4:
-        raise InvalidArgument(f"network range too small: minimum size is /{_SMALLEST_IPV4} for IPv4")
+    if network.prefixlen > SMALLEST[4]:
+        raise InvalidArgument(f"network range too small: minimum size is /{SMALLEST[4]} for IPv4")
     return network
 
 
@@ -117,9 +128,15 @@ def _ipv6_range(text: str) -> IPv6Network:
     network = _range(text)
     if not isinstance(network, IPv6Network):
         raise InvalidArgument("network range must be an IPv6 address")
-    if network.prefixlen > _SMALLEST_IPV6:
-        raise InvalidArgument(f"network range too small: minimum size is /{_SMALLEST_IPV6} for IPv6")
+    if network.prefixlen > SMALLEST[6]:
+        raise InvalidArgument(f"network range too small: minimum size is /{SMALLEST[6]} for IPv6")
     return network
+
+
+def _check_range(network: IPNetwork, servers: Mapping[IPAddress, str]) -> None:
+    """Machines would refuse such a range, or lose this server."""
+    if why := objection(network, servers):
+        raise InvalidArgument(f"network range {network} cannot be used: {why}: choose another, like 100.64.0.0/16")
 
 
 def _range(text: str) -> IPv4Network | IPv6Network:

@@ -11,6 +11,7 @@ from meshloom.model.account import Account, Settings
 from meshloom_management.api.endpoint import Call, Endpoint
 from meshloom_management.api.permissions import Module, Operation
 from meshloom_management.errors import PermissionDenied
+from meshloom_management.nearby import resolved
 from meshloom_management.operations import settings
 from meshloom_management.operations.settings import SettingsWish
 
@@ -189,7 +190,10 @@ async def _update(call: Call) -> AccountAnswer:
     if call.path["id"] != call.state.account.id:
         raise PermissionDenied("failed to validate user permissions: user is not part of this account")
     wish = _wish(call.body.settings)
-    return _answer(await call.change(lambda draft: settings.update(draft, wish)))
+    now = call.state.account.settings
+    is_same = {wish.network_range, wish.network_range_v6} <= {None, str(now.network_range), str(now.network_range_v6)}
+    servers = {} if is_same else await resolved(call.config.servers)
+    return _answer(await call.change(lambda draft: settings.update(draft, wish, servers)))
 
 
 ENDPOINTS = (
