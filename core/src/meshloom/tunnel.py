@@ -189,6 +189,25 @@ class Tunnel(ABC):
             TunnelError: The device is gone.
         """
 
+    @abstractmethod
+    async def put_back(self, *, look_only: bool = False) -> tuple[str, ...]:
+        """Makes the device again what was applied, where something else has changed it.
+
+        Interface, addresses, routes, WireGuard's key, port and peers are compared with what is there now. Endpoints are
+        left to WireGuard, and addresses and routes that others have added stay.
+
+        Args:
+            look_only: Whether the difference is only told.
+
+        Returns:
+            What was different, each in words such as ``it was down``; empty where nothing was, and before the first
+            ``apply``.
+
+        Raises:
+            TunnelError: The device is gone, or a part cannot be put back: the message says what and why. All that can
+                be put back is put back nevertheless.
+        """
+
     def carry(self, send: Callable[[memoryview], object], prefix: bytes = b"") -> Carrier:  # noqa: ARG002 - whoever has it
         """A path that the agent carries itself, until it is closed or the tunnel is left.
 

@@ -10,10 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from ipaddress import ip_interface
+from enum import StrEnum
+from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,10 @@ import attrs
 
 from meshloom.backend import Backend
 from meshloom.errors import TunnelError
-from meshloom.tunnel import Address, IPInterface, Tunnel, TunnelContext, TunnelState
+from meshloom.tunnel import Address, IPInterface, IPNetwork, Tunnel, TunnelContext, TunnelState
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
-PROGRAMS = ("ip", "mount", "setpriv")
+PROGRAMS = ("ip", "mount", "setpriv", "wg")
 DISCARD = 9
 """The UDP port of what goes into a tunnel (RFC 863)."""
 
@@ -38,11 +40,35 @@ apply_once(*pickle.load(sys.stdin.buffer))
 
 @attrs.frozen
 class LinkFacts:
-    """What a host says of an interface; link-local addresses are left out."""
+    """What a host says of an interface; link-local addresses are left out.
+
+    Attributes:
+        routes: Networks that are routed to it, in the main table.
+    """
 
     is_up: bool
     mtu: int
     addresses: frozenset[IPInterface]
+    routes: frozenset[IPNetwork] = frozenset()
+
+
+class Disturbance(StrEnum):
+    """What something else may do to an interface under the agent that has it."""
+
+    DOWN = "down"
+    NO_ADDRESSES = "no addresses"
+    NO_ROUTES = "no routes"
+    OTHER_MTU = "other MTU"
+    OTHER_PORT = "other port"
+    OTHER_KEY = "other key"
+    NO_PEERS = "no peers"
+    NO_ALLOWED_ADDRESSES = "no allowed addresses"
+    STRANGER = "stranger"
+
+
+OTHER_MTU = 1290
+STRANGER = "c3RyYW5nZXIgc3RyYW5nZXIgc3RyYW5nZXIgc3RyYW4="
+"""A public key that no tunnel of the suite knows."""
 
 
 class Outsider(ABC):
@@ -85,6 +111,10 @@ class TunnelGround(ABC):
     @abstractmethod
     def send(self, interface: str, destination: str, size: int) -> None:
         """One datagram with *size* bytes to an address that is routed into the interface."""
+
+    @abstractmethod
+    def disturb(self, interface: str, disturbance: Disturbance) -> None:
+        """Change the interface as an administrator or another program might, without a word to the tunnel."""
 
     @abstractmethod
     def outsider(self, host: str, port: int = 0) -> AbstractContextManager[Outsider]:
@@ -149,7 +179,18 @@ class LinuxGround(TunnelGround):
         (found,) = (link for link in json.loads(done.stdout) if link)
         addresses = (ip_interface(f"{each['local']}/{each['prefixlen']}") for each in found["addr_info"])
         wanted = frozenset(address for address in addresses if not address.ip.is_link_local)
-        return LinkFacts("UP" in found["flags"], found["mtu"], wanted)
+        routes: set[IPNetwork] = set()
+        for family in ("-4", "-6"):
+            shown = subprocess.run(
+                ["ip", "-json", family, "route", "show", "dev", interface], capture_output=True, check=True
+            )
+            routes |= {ip_network(each["dst"]) for each in json.loads(shown.stdout) if each["dst"] != "default"}
+        return LinkFacts(
+            "UP" in found["flags"],
+            found["mtu"],
+            wanted,
+            frozenset(each for each in routes if not each.is_link_local and not each.is_multicast),
+        )
 
     def remove(self, interface: str) -> None:
         """By iproute2."""
@@ -165,6 +206,34 @@ class LinuxGround(TunnelGround):
         with socket.socket(family, socket.SOCK_DGRAM) as made:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
             made.sendto(bytes(size), (destination, DISCARD))
+
+    def disturb(self, interface: str, disturbance: Disturbance) -> None:
+        """By iproute2 and WireGuard's own tool."""
+        match disturbance:
+            case Disturbance.DOWN:
+                _run("ip", "link", "set", interface, "down")
+            case Disturbance.NO_ADDRESSES:
+                _run("ip", "address", "flush", "dev", interface)
+            case Disturbance.NO_ROUTES:
+                for family in ("-4", "-6"):
+                    _run("ip", family, "route", "flush", "dev", interface)
+            case Disturbance.OTHER_MTU:
+                _run("ip", "link", "set", interface, "mtu", str(OTHER_MTU))
+            case Disturbance.OTHER_PORT:
+                with self.outsider("127.0.0.1") as free, self.outsider("::1", free.address[1]):
+                    port = free.address[1]
+                _run("wg", "set", interface, "listen-port", str(port))
+            case Disturbance.OTHER_KEY:
+                with tempfile.NamedTemporaryFile() as file:
+                    Path(file.name).write_text(STRANGER)
+                    _run("wg", "set", interface, "private-key", file.name)
+            case Disturbance.STRANGER:
+                _run("wg", "set", interface, "peer", STRANGER, "allowed-ips", "10.98.0.0/24")
+            case _:
+                what = ("remove",) if disturbance is Disturbance.NO_PEERS else ("allowed-ips", "")
+                shown = subprocess.run(["wg", "show", interface, "peers"], capture_output=True, check=True)
+                for key in shown.stdout.decode().split():
+                    _run("wg", "set", interface, "peer", key, *what)
 
     @contextlib.contextmanager
     def outsider(self, host: str, port: int = 0) -> Iterator[Outsider]:

@@ -55,7 +55,7 @@ async def add_link(name: str, kind: str, alias: str) -> Link:
             await netlink.link("add", ifname=name, kind=kind)
             await netlink.link("set", index=socket.if_nametoindex(name), ifalias=alias)
         except NetlinkError as error:
-            raise _refusal(name, error, f"this kernel has no links of the kind {kind}: modprobe {kind}") from error
+            raise refusal(name, error, f"this kernel has no links of the kind {kind}: modprobe {kind}") from error
     found = await find_link(name)
     if found is None:
         raise TunnelError(f"the interface {name} is gone")
@@ -75,7 +75,7 @@ async def raise_link(name: str, alias: str) -> None:
                 raise TunnelError(f"the interface {name} is gone")
             await netlink.link("set", index=found[0], state="up", ifalias=alias)
         except NetlinkError as error:
-            raise _refusal(name, error) from error
+            raise refusal(name, error) from error
 
 
 async def wait_gone(name: str, index: int) -> None:
@@ -116,10 +116,19 @@ async def configure_link(name: str, addresses: Iterable[IPInterface], mtu: int) 
                     await netlink.addr("del", index=index, address=str(old.ip), prefixlen=old.network.prefixlen)
             await netlink.link("set", index=index, mtu=mtu, state="up")
             for new in wanted - present:
-                more = {"flags": 0x02} if new.version == 6 else {}  # IFA_F_NODAD: nobody else can have it
-                await netlink.addr("add", index=index, address=str(new.ip), prefixlen=new.network.prefixlen, **more)
+                await add_address(netlink, index, new)
     except NetlinkError as error:
-        raise _refusal(name, error) from error
+        raise refusal(name, error) from error
+
+
+async def add_address(netlink: AsyncIPRoute, index: int, address: IPInterface) -> None:
+    """Gives the link one more address.
+
+    Raises:
+        NetlinkError: The kernel refuses.
+    """
+    more = {"flags": 0x02} if address.version == 6 else {}  # IFA_F_NODAD: nobody else can have it
+    await netlink.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen, **more)
 
 
 async def remove_link(name: str) -> None:
@@ -141,7 +150,7 @@ def _index(name: str) -> int | None:
         return None
 
 
-def _refusal(name: str, error: NetlinkError, unsupported: str = "") -> TunnelError:
+def refusal(name: str, error: NetlinkError, unsupported: str = "") -> TunnelError:
     """The kernel's refusal in words."""
     if error.code == EPERM:
         return TunnelError(f"the interface {name} may not be changed: run as root, or with CAP_NET_ADMIN")

@@ -3,13 +3,12 @@
 import logging
 import socket
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from meshloom.model.keys import PublicKey
-from meshloom.tunnel import TunnelPeer
+from meshloom.tunnel import IPNetwork, TunnelPeer
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +21,8 @@ class PeerRoutes:
 
     def __init__(self, interface: str) -> None:
         self._interface = interface
-        self._made: dict[IPv4Network | IPv6Network, int] = {}
+        self.made: dict[IPNetwork, int] = {}
+        """The routes that are there by our doing, each with its MTU."""
 
     async def apply(self, peers: Mapping[PublicKey, TunnelPeer]) -> None:
         """Have a route with that MTU to each peer's own addresses, where it has one; one that cannot be is logged."""
@@ -33,22 +33,26 @@ class PeerRoutes:
             for network in peer.allowed_ips
             if network.prefixlen == network.max_prefixlen
         }
-        if wanted == self._made:
+        if wanted == self.made:
             return
         try:
             index = socket.if_nametoindex(self._interface)
         except OSError:
             return  # it is being removed
         async with AsyncIPRoute() as netlink:
-            for network in self._made.keys() | wanted.keys():
+            for network in self.made.keys() | wanted.keys():
                 mtu = wanted.get(network)
-                if mtu != self._made.get(network):
+                if mtu != self.made.get(network):
                     await self._set(netlink, index, network, mtu)
-        self._made = wanted
+        self.made = wanted
 
-    async def _set(
-        self, netlink: AsyncIPRoute, index: int, network: IPv4Network | IPv6Network, mtu: int | None
-    ) -> None:
+    async def put_back(self, netlink: AsyncIPRoute, index: int, found: Mapping[IPNetwork, int]) -> None:
+        """Makes the routes again that something else took away or changed."""
+        for network, mtu in self.made.items():
+            if found.get(network) != mtu:
+                await self._set(netlink, index, network, mtu)
+
+    async def _set(self, netlink: AsyncIPRoute, index: int, network: IPNetwork, mtu: int | None) -> None:
         about = {"dst": str(network), "oif": index, "proto": PROTOCOL}
         try:
             if mtu is None:

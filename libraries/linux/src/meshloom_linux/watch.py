@@ -9,8 +9,10 @@ from ipaddress import ip_address
 import anyio
 from pyroute2 import AsyncIPRoute
 
-# RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR; routes follow addresses and would be our own as well.
-GROUPS = 0x1 | 0x10 | 0x100
+ADDRESSES = 0x1 | 0x10 | 0x100
+"""RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR; routes follow addresses and would be our own as well."""
+EVERYTHING = ADDRESSES | 0x40 | 0x400
+"""The same with RTMGRP_IPV4_ROUTE and RTMGRP_IPV6_ROUTE."""
 SETTLE = 0.15
 """Seconds to let a burst of announcements end: an address that moves is one removed and one added."""
 
@@ -37,11 +39,15 @@ NOT_A_PATH = (
 
 
 @asynccontextmanager
-async def network_changes() -> AsyncIterator[AsyncIterator[None]]:
-    """Yields once for each burst of changes of links or addresses."""
+async def network_changes(groups: int = ADDRESSES) -> AsyncIterator[AsyncIterator[None]]:
+    """Yields once for each burst of changes of links or addresses.
+
+    Args:
+        groups: What is announced: :data:`ADDRESSES`, or :data:`EVERYTHING`.
+    """
     made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
     made.setblocking(False)
-    made.bind((0, GROUPS))
+    made.bind((0, groups))
     changed = asyncio.Event()
     loop = asyncio.get_running_loop()
 

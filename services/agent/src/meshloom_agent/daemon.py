@@ -224,6 +224,11 @@ class Daemon:
         """Returns why no server that management names may be at an address; empty where one may."""
         return self._engine.refusal(address) if self._engine is not None else ""
 
+    async def look(self) -> None:
+        """Brings the report up to date with the host, while it is up."""
+        if self._engine is not None:
+            await self._engine.look()
+
     async def peers(self) -> list[PeerReport]:
         """The peers, while it is up."""
         return await self._engine.peers() if self._engine is not None else []

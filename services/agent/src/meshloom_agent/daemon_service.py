@@ -157,6 +157,7 @@ class DaemonService(DaemonServiceServicer):
         return pb.DebugBundleResponse(path=str(file), uploadFailureReason=refused)
 
     async def _status(self, request: pb.StatusRequest) -> pb.StatusResponse:
+        await self._daemon.look()
         report = self._daemon.report
         response = pb.StatusResponse(status=report.state, daemonVersion=__version__)
         if request.getFullPeerStatus:

@@ -42,6 +42,7 @@ from meshloom_agent.signal_client import SignalClient
 from meshloom_agent.surroundings import SOON, addresses_of, router
 from meshloom_agent.sync import ManagementLink
 from meshloom_agent.trust import Refusals, Surroundings, check_overlay
+from meshloom_agent.upkeep import Upkeep
 from meshloom_linux.watch import host_interfaces, network_changes
 
 _log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class Engine:
         self._keeper = MapKeeper(files)
         keys = self._key, files.preshared_key()
         self._maps = Maps(settings, report, self._paths, keys, keep=self._keeper.keep, apply_soon=self._apply_soon)
-        self._handshakes = Handshakes()
+        self._handshakes, self._upkeep = Handshakes(), Upkeep(report)
         self._tunnel: Tunnel | None = None
         self._signal: SignalClient | None = None
         self._signalling = anyio.CancelScope()
@@ -129,7 +130,9 @@ class Engine:
                 await self._refresh_addresses()
                 for task in (self._keep_applied, self._watch_network, self._watch_tunnel):
                     tasks.start_soon(task)
-                tasks.start_soon(self._keeper.run)
+                self._upkeep.add(f"the interface {self._settings.interface}", self._tunnel.put_back)
+                for each in (self._keeper, self._upkeep):
+                    tasks.start_soon(each.run)
                 tasks.start_soon(self._look_at_handshakes)
                 tasks.start_soon(self._keep_resolved)
                 self._tasks = tasks
@@ -335,6 +338,10 @@ class Engine:
     def refusal(self, address: str) -> str:
         """Returns why no server may be at an address; empty where one may."""
         return self._border.refusal(address)
+
+    async def look(self) -> None:
+        """Compares the host with what was made of it, so that the report tells what is so now."""
+        await self._upkeep.look()
 
     async def peers(self) -> list[PeerReport]:
         """All peers of the map, with what WireGuard says of them now."""

@@ -52,6 +52,7 @@ class Counters:
         maps: Network maps taken over.
         refused_maps: Network maps that were not.
         refused_relays: Offers and answers whose relay is not the address of one.
+        put_back: How often something else had changed what the agent made on this host, and it was put back.
     """
 
     sent: Counter[str] = attrs.field(factory=Counter)
@@ -62,6 +63,7 @@ class Counters:
     maps: int = 0
     refused_maps: int = 0
     refused_relays: int = 0
+    put_back: int = 0
 
 
 @attrs.define
@@ -76,6 +78,7 @@ class Report:
         counters: Go on when everything else begins anew.
         not_known: Why management does not know this machine, in its words; empty while it does, or is away.
         refused: What management said and this agent does not do, by the part of it that was refused.
+        disturbed: What on this host is not as the agent made it, and why it is not put back, by its part.
     """
 
     state: str = IDLE
@@ -94,6 +97,7 @@ class Report:
     counters: Counters = attrs.field(factory=Counters)
     not_known: str = ""
     refused: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
+    disturbed: dict[str, str] = attrs.field(factory=dict)
 
     def refuse(self, part: str, texts: tuple[str, ...]) -> None:
         """Notes what is refused of one part of what management says; it takes the place of what was noted before."""
@@ -101,6 +105,18 @@ class Report:
             for text in texts:
                 _log.error("%s: %s", part, text)
         self.refused[part] = texts
+
+    def disturb(self, part: str, text: str) -> None:
+        """Notes what of a part of this host is not as it should be; empty where it is."""
+        if self.disturbed.get(part, "") == text:
+            return
+        if text:
+            _log.error("%s: %s", part, text)
+            self.disturbed[part] = text
+        else:
+            _log.info("%s is as it should be again", part)
+            del self.disturbed[part]
+        self.progress()
 
     def progress(self) -> None:
         """Brings the state up to date with the servers."""
@@ -110,7 +126,7 @@ class Report:
             if not server.connected
         ]
         self.waiting_for = " and ".join(missing)
-        self.state = NEEDS_LOGIN if self.not_known else CONNECTING if missing else CONNECTED
+        self.state = NEEDS_LOGIN if self.not_known else CONNECTING if missing or self.disturbed else CONNECTED
         if not missing:
             self.failure = ""
 
@@ -124,7 +140,7 @@ class Report:
         """Why it is not connected as it should be; empty where nothing failed."""
         if self.not_known:
             return f"management does not know this machine: {self.not_known}; it is still asked, and the mesh stays"
-        return self.failure
+        return "; ".join(f"{part}: {text}" for part, text in self.disturbed.items()) or self.failure
 
     def renewed(self, state: str = IDLE, failure: str = "") -> "Report":
         """One that knows nothing yet."""

@@ -17,6 +17,7 @@ from meshloom.model.keys import PresharedKey, PrivateKey
 from meshloom.testing.contracts.backend import BackendContract
 from meshloom.testing.contracts.tunnel_pair import ONE, THREE, TWO, WITHIN, Pair, opened_pair, until
 from meshloom.testing.contracts.tunnel_paths import TunnelPathsContract
+from meshloom.testing.contracts.tunnel_upkeep import TunnelUpkeepContract
 from meshloom.testing.tunnel_ground import LinuxGround, TunnelGround
 from meshloom.tunnel import PeerStats, Tunnel, TunnelContext, TunnelPeer, TunnelState
 
@@ -28,7 +29,7 @@ STUN = bytes.fromhex("000100002112a442") + b"transaction!"
 RUBBISH = (b"", b"rubbish", bytes(4096), bytes.fromhex("0100000000000000") + bytes(140), STUN[:7], STUN[::-1])
 
 
-class TunnelContract(TunnelPathsContract, BackendContract):
+class TunnelContract(TunnelPathsContract, TunnelUpkeepContract, BackendContract):
     """A subclass gives the fixture ``backend``, and ``ground`` where the tunnel is not one of Linux."""
 
     @pytest.fixture

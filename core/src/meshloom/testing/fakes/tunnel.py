@@ -18,6 +18,8 @@ import attrs
 from meshloom.backend import Backend
 from meshloom.errors import TunnelError
 from meshloom.model.keys import PresharedKey, PrivateKey, PublicKey
+from meshloom.testing.fakes.tunnel_changes import changed_words
+from meshloom.testing.tunnel_ground import Disturbance
 from meshloom.tunnel import (
     Address,
     PeerStats,
@@ -60,6 +62,7 @@ class MemoryDevice:
 
     Args:
         hosts: Its host's own addresses.
+        changes: What something else has changed.
     """
 
     interface: str
@@ -70,12 +73,13 @@ class MemoryDevice:
     heard: deque[tuple[bytes, Address]] = attrs.field(factory=lambda: deque(maxlen=1024))
     news: anyio.Event = attrs.field(factory=anyio.Event)
     gone: anyio.Event = attrs.field(factory=anyio.Event)
+    changes: list[Disturbance] = attrs.field(factory=list)
 
     def source(self, destination: Address) -> Address | None:
         """The address of its port that *destination* sees."""
         version = ip_address(destination[0]).version
         host = next((host for host in self.hosts if ip_address(host).version == version), None)
-        return (host, self.listen_port) if host and self.listen_port else None
+        return (host, self.listen_port) if host and self.listen_port and Disturbance.DOWN not in self.changes else None
 
 
 class MemoryNetwork:
@@ -90,6 +94,7 @@ class MemoryNetwork:
         others: Who hears at an address that is no tunnel's.
         refusal: Says why a host refuses a state; empty where it takes it.
         is_allowed: Whether tunnels may be made.
+        refuses_upkeep: Why nothing can be put back; empty where it can.
 
     Args:
         hosts: The addresses of the host that an interface is on; by default all are on one host.
@@ -109,7 +114,7 @@ class MemoryNetwork:
         self.taken: set[int] = set()
         self.others: dict[Address, Callable[[bytes, Address], None]] = {}
         self.refusal: Callable[[TunnelState], str] = _no_refusal
-        self.is_allowed = True
+        self.is_allowed, self.refuses_upkeep = True, ""
         self._sessions = itertools.count(1)
 
     @property
@@ -168,6 +173,39 @@ class MemoryNetwork:
             self._configure_peer(device, key, wanted)
         return device
 
+    def disturb(self, interface: str, disturbance: Disturbance) -> None:
+        """Something else changes the interface."""
+        device = self.devices[interface]
+        if disturbance is Disturbance.OTHER_PORT:
+            device.listen_port = self.claim(MemoryDevice("", device.hosts), 0)
+        elif disturbance is Disturbance.NO_PEERS:
+            device.peers.clear()
+        device.changes.append(disturbance)
+
+    def differences(self, device: MemoryDevice, state: TunnelState, port: int) -> tuple[str, ...]:
+        """Tells what was changed, in words."""
+        return tuple(changed_words(each, device.listen_port, port, state) for each in device.changes)
+
+    def put_back(self, device: MemoryDevice, state: TunnelState, port: int) -> tuple[str, ...]:
+        """Puts back what was changed, and tells it in words.
+
+        Raises:
+            TunnelError: The port is taken, or the host refuses.
+        """
+        said = self.differences(device, state, port)
+        if said and self.refuses_upkeep:
+            raise TunnelError(f"the interface {device.interface} cannot be configured: {self.refuses_upkeep}")
+        for key in state.peers.keys() - device.peers.keys():
+            self._configure_peer(device, key, state.peers[key])
+        device.changes.clear()
+        if said and device.listen_port != port:
+            try:
+                device.listen_port = self.claim(device, port)
+            except OSError as error:
+                device.changes.append(Disturbance.OTHER_PORT)
+                raise TunnelError(f"{device.interface}, UDP port {port}: the UDP port is taken") from error
+        return said
+
     def remove(self, interface: str) -> None:
         """The interface is gone, for whoever has it."""
         device = self.devices.pop(interface, None)
@@ -177,6 +215,8 @@ class MemoryNetwork:
     def send(self, interface: str, destination: str, size: int) -> None:
         """A packet of *size* bytes is routed into the interface."""
         device = self.devices[interface]
+        if device.changes:
+            return
         address = ip_address(destination)
         routes = [
             (network.prefixlen, key)
@@ -300,12 +340,13 @@ class MemoryTunnel(Tunnel):
         self.device = device
         self.port = MemoryPort(network, device)
         self.applied: list[TunnelState] = []
+        self.port_in_use = 0
         self._network = network
 
     @property
     def listen_port(self) -> int:
         """The device's; 0 before the first ``apply``."""
-        return self.device.listen_port if self.applied else 0
+        return self.port_in_use
 
     @property
     def state(self) -> TunnelState:
@@ -317,6 +358,14 @@ class MemoryTunnel(Tunnel):
         self._check()
         self._network.configure(self.device.interface, state)
         self.applied.append(state)
+        self.port_in_use = self.device.listen_port
+
+    async def put_back(self, *, look_only: bool = False) -> tuple[str, ...]:
+        """As the contract says."""
+        self._check()
+        if look_only:
+            return self._network.differences(self.device, self.state, self.port_in_use)
+        return self._network.put_back(self.device, self.state, self.port_in_use)
 
     async def set_endpoints(self, endpoints: Mapping[PublicKey, Address]) -> None:
         """As the contract says."""

@@ -11,7 +11,7 @@ import anyio
 from meshloom.backend import Backend
 from meshloom.errors import TunnelError
 from meshloom.testing.fakes.tunnel import MemoryDevice, MemoryNetwork
-from meshloom.testing.tunnel_ground import LinkFacts, Outsider, TunnelGround
+from meshloom.testing.tunnel_ground import OTHER_MTU, Disturbance, LinkFacts, Outsider, TunnelGround
 from meshloom.tunnel import Address, Tunnel, TunnelContext, TunnelState
 
 FIRST_PORT = 40000
@@ -36,7 +36,13 @@ class MemoryGround(TunnelGround):
             return LinkFacts(False, 1500, frozenset()) if interface in self.network.foreign else None
         if device.state is None:
             return LinkFacts(False, 1420, frozenset())
-        return LinkFacts(True, device.state.mtu, frozenset(device.state.addresses))
+        is_up = Disturbance.DOWN not in device.changes
+        has_addresses = Disturbance.NO_ADDRESSES not in device.changes
+        mtu = OTHER_MTU if Disturbance.OTHER_MTU in device.changes else device.state.mtu
+        addresses = device.state.addresses if has_addresses else ()
+        has_routes = Disturbance.NO_ROUTES not in device.changes
+        routes = frozenset(each.network for each in addresses if has_routes)
+        return LinkFacts(is_up, mtu, frozenset(addresses), routes)
 
     def remove(self, interface: str) -> None:
         """From the network."""
@@ -49,6 +55,10 @@ class MemoryGround(TunnelGround):
     def send(self, interface: str, destination: str, size: int) -> None:
         """Through the network."""
         self.network.send(interface, destination, size)
+
+    def disturb(self, interface: str, disturbance: Disturbance) -> None:
+        """On the network."""
+        self.network.disturb(interface, disturbance)
 
     @contextlib.contextmanager
     def outsider(self, host: str, port: int = 0) -> Iterator[Outsider]:

@@ -8,14 +8,14 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import attrs
 
 from meshloom.errors import ProtocolError
-from meshloom.model.keys import PrivateKey, PublicKey
+from meshloom.model.keys import PresharedKey, PrivateKey, PublicKey
 from meshloom.tunnel import Address, IPNetwork, PeerStats
-from meshloom_linux.difference import PeerChange
+from meshloom_linux.difference import FoundDevice, FoundPeer, PeerChange
 from meshloom_tunnel_kernel.attributes import attribute, attributes, nest
 
 GET_DEVICE, SET_DEVICE = 0, 1
@@ -131,6 +131,51 @@ def parse_device(answers: Iterable[bytes]) -> Device:
                     key, stats = _peer(peer)
                     peers.setdefault(key, stats)
     return Device(listen_port, is_blank and not peers, peers)
+
+
+def parse_configuration(answers: Iterable[bytes]) -> FoundDevice:
+    """The configuration of the device from all parts of the answer; a peer may go on from one part to the next.
+
+    Raises:
+        ProtocolError: It is no such answer.
+    """
+    listen_port, fwmark, private_key = 0, 0, None
+    peers: dict[PublicKey, FoundPeer] = {}
+    for answer in answers:
+        for kind, value in attributes(answer):
+            if kind == LISTEN_PORT:
+                listen_port = _number(U16, value)
+            elif kind == FWMARK:
+                fwmark = _number(U32, value)
+            elif kind == PRIVATE_KEY:
+                private_key = PrivateKey.of(value) if any(value) else None
+            elif kind == PEERS:
+                for _, peer in attributes(value):
+                    key, found = _found_peer(peer)
+                    if (before := peers.get(key)) is not None:
+                        found = attrs.evolve(before, allowed_ips=before.allowed_ips | found.allowed_ips)
+                    peers[key] = found
+    return FoundDevice(listen_port, private_key, fwmark, peers)
+
+
+def _found_peer(data: bytes) -> tuple[PublicKey, FoundPeer]:
+    values = dict(attributes(data))
+    if PUBLIC_KEY not in values:
+        raise ProtocolError("the kernel names a peer without its public key")
+    preshared = values.get(PRESHARED_KEY, b"")
+    return PublicKey.of(values[PUBLIC_KEY]), FoundPeer(
+        frozenset(_network(each) for _, each in attributes(values.get(ALLOWED_IPS, b""))),
+        _number(U16, values[KEEPALIVE]) if KEEPALIVE in values else 0,
+        PresharedKey(preshared) if any(preshared) else None,
+    )
+
+
+def _network(data: bytes) -> IPNetwork:
+    values = dict(attributes(data))
+    try:
+        return ip_network((values[ADDRESS], values[PREFIX][0]))
+    except (KeyError, IndexError, ValueError) as error:
+        raise ProtocolError("the kernel names an allowed address of no known kind") from error
 
 
 def _peer(data: bytes) -> tuple[PublicKey, PeerStats]:

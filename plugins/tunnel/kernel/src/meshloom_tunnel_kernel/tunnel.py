@@ -1,7 +1,7 @@
 """The device: made and configured by netlink, STUN by raw sockets."""
 
 import errno
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import anyio
@@ -21,16 +21,19 @@ from meshloom.tunnel import (
     TunnelState,
 )
 from meshloom_linux.beside import BesidePort
-from meshloom_linux.difference import PeerChange, endpoint_changes, peer_changes
+from meshloom_linux.difference import PeerChange, device_upkeep, endpoint_changes, peer_changes
+from meshloom_linux.link_upkeep import put_link_back
 from meshloom_linux.links import Link, add_link, configure_link, find_link, raise_link, remove_link, wait_gone
 from meshloom_linux.lock import only_one
 from meshloom_linux.peer_routes import PeerRoutes
+from meshloom_linux.upkeep import in_turn
 from meshloom_tunnel_kernel import Options
 from meshloom_tunnel_kernel.messages import (
     GET_DEVICE,
     SET_DEVICE,
     Device,
     get_device,
+    parse_configuration,
     parse_device,
     set_device,
     set_peers,
@@ -63,6 +66,7 @@ class KernelTunnel(Tunnel):
         self._routes = PeerRoutes(context.interface)
         self._applied: TunnelState | None = None
         self._listen_port = 0
+        self._one = anyio.Lock()
 
     @property
     def listen_port(self) -> int:
@@ -71,14 +75,15 @@ class KernelTunnel(Tunnel):
 
     async def apply(self, state: TunnelState) -> None:
         """Tells the kernel the difference; where it refuses a part of it, takes back what it had taken."""
-        old = self._applied
-        try:
-            await self._make(state)
-        except TunnelError:
-            if old is not None:
-                with suppress(TunnelError):  # the first refusal says what is wrong
-                    await self._make(old)
-            raise
+        async with self._one:
+            old = self._applied
+            try:
+                await self._make(state)
+            except TunnelError:
+                if old is not None:
+                    with suppress(TunnelError):  # the first refusal says what is wrong
+                        await self._make(old)
+                raise
 
     async def _make(self, state: TunnelState) -> None:
         """Tells the kernel the difference: first the port, since it alone depends on others."""
@@ -114,6 +119,31 @@ class KernelTunnel(Tunnel):
         if self._applied is not None:
             for message in set_peers(self._interface, endpoint_changes(self._applied.peers, endpoints)):
                 await self._tell(message, "endpoints")
+
+    async def put_back(self, *, look_only: bool = False) -> tuple[str, ...]:
+        """Asks the kernel for everything, and tells it the difference: the interface first, which moves the port."""
+        async with self._one:
+            if (state := self._applied) is None:
+                return ()
+            return await in_turn(
+                lambda: put_link_back(self._interface, state.addresses, state.mtu, self._routes, look_only),
+                lambda: self._put_device_back(state, look_only),
+            )
+
+    async def _put_device_back(self, state: TunnelState, look_only: bool) -> Sequence[str]:
+        found = parse_configuration(await ask(self._netlink, self._interface))
+        upkeep = device_upkeep(found, state.private_key, self._listen_port, self._fwmark, state.peers)
+        if look_only:
+            return upkeep.said
+        for message in set_peers(self._interface, upkeep.peers):
+            await self._tell(message, "peers")
+        if upkeep.new_key or upkeep.new_mark:
+            key = state.private_key if upkeep.new_key else None
+            await self._tell(set_device(self._interface, key, None, self._fwmark), "private key")
+        if upkeep.new_port:
+            message = set_device(self._interface, None, self._listen_port)
+            await self._tell(message, f"UDP port {self._listen_port}")
+        return upkeep.said
 
     def carry(self, send: Callable[[memoryview], object], prefix: bytes = b"") -> Carrier:
         """A loopback socket that WireGuard takes for the peer."""
@@ -177,8 +207,17 @@ async def look(netlink: GenericNetlink, name: str) -> Device:
     Raises:
         TunnelError: It is gone.
     """
+    return parse_device(await ask(netlink, name))
+
+
+async def ask(netlink: GenericNetlink, name: str) -> list[bytes]:
+    """All that the kernel says of a device.
+
+    Raises:
+        TunnelError: It is gone.
+    """
     try:
-        return parse_device(await netlink.dump(GET_DEVICE, get_device(name)))
+        return await netlink.dump(GET_DEVICE, get_device(name))
     except Refused as refused:
         raise TunnelError(f"{name}: {REASONS.get(refused.number, refused)}") from refused
 

@@ -1,6 +1,6 @@
 """The device: state applied over the control socket, addresses by netlink, STUN by raw sockets."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import anyio
@@ -19,13 +19,15 @@ from meshloom.tunnel import (
     TunnelState,
 )
 from meshloom_linux.beside import BesidePort
-from meshloom_linux.difference import PeerChange, endpoint_changes, peer_changes
+from meshloom_linux.difference import PeerChange, device_upkeep, endpoint_changes, peer_changes
+from meshloom_linux.link_upkeep import put_link_back
 from meshloom_linux.links import configure_link, find_link, raise_link
 from meshloom_linux.lock import only_one
 from meshloom_linux.peer_routes import PeerRoutes
+from meshloom_linux.upkeep import in_turn
 from meshloom_tunnel_wireguard_go import Options
 from meshloom_tunnel_wireguard_go.program import Program, running, start
-from meshloom_tunnel_wireguard_go.uapi import check_errno, parse_get, set_command
+from meshloom_tunnel_wireguard_go.uapi import check_errno, parse_configuration, parse_get, set_command
 
 OURS = "meshloom"
 
@@ -43,6 +45,7 @@ class WireguardGoTunnel(Tunnel):
         self._routes = PeerRoutes(program.interface)
         self._applied: TunnelState | None = None
         self._listen_port = 0
+        self._one = anyio.Lock()
 
     @property
     def listen_port(self) -> int:
@@ -51,16 +54,17 @@ class WireguardGoTunnel(Tunnel):
 
     async def apply(self, state: TunnelState) -> None:
         """Tells the program and the kernel the difference; where one refuses a part, takes back what was taken."""
-        old = self._applied
-        try:
-            await self._make(state)
-        except TunnelError:
-            if old is not None:
-                with suppress(TunnelError):  # the first refusal says what is wrong
-                    await self._make(old)
-            elif self._applied is not None:
-                self._applied, self._left = None, self._left | state.peers.keys()  # the next one sends everything
-            raise
+        async with self._one:
+            old = self._applied
+            try:
+                await self._make(state)
+            except TunnelError:
+                if old is not None:
+                    with suppress(TunnelError):  # the first refusal says what is wrong
+                        await self._make(old)
+                elif self._applied is not None:
+                    self._applied, self._left = None, self._left | state.peers.keys()  # the next one sends everything
+                raise
 
     async def _make(self, state: TunnelState) -> None:
         """Tells the program and the kernel the difference: first the port, since it alone depends on others."""
@@ -90,6 +94,33 @@ class WireguardGoTunnel(Tunnel):
         changes = list(endpoint_changes(self._applied.peers if self._applied else {}, endpoints))
         if changes:
             await self._set(set_command(changes, None, None, None), "endpoints")
+
+    async def put_back(self, *, look_only: bool = False) -> tuple[str, ...]:
+        """Asks program and kernel, and tells them the difference: the interface first, which the port follows."""
+        async with self._one:
+            if (state := self._applied) is None:
+                return ()
+            return await in_turn(
+                lambda: put_link_back(self._program.interface, state.addresses, state.mtu, self._routes, look_only),
+                lambda: self._put_device_back(state, look_only),
+            )
+
+    async def _put_device_back(self, state: TunnelState, look_only: bool) -> Sequence[str]:
+        found = parse_configuration(await self._program.ask(b"get=1\n\n"))
+        upkeep = device_upkeep(found, state.private_key, self._listen_port, self._fwmark, state.peers)
+        if look_only:
+            return upkeep.said
+        if upkeep.peers or upkeep.new_key or upkeep.new_mark:
+            key, mark = state.private_key if upkeep.new_key else None, self._fwmark if upkeep.new_mark else None
+            await self._set(set_command(upkeep.peers, key, None, mark), "peers")
+        if upkeep.new_port:
+            try:
+                await self._set(set_command((), None, self._listen_port, None), f"UDP port {self._listen_port}")
+            except TunnelError:
+                if found.listen_port:  # the program has closed the port that it had
+                    await self._program.ask(set_command((), None, found.listen_port, None))
+                raise
+        return upkeep.said
 
     def carry(self, send: Callable[[memoryview], object], prefix: bytes = b"") -> Carrier:
         """A loopback socket that WireGuard takes for the peer."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from ipaddress import ip_network
 
 from meshloom.errors import ProtocolError, TunnelError
-from meshloom.model.keys import PrivateKey, PublicKey
+from meshloom.model.keys import PresharedKey, PrivateKey, PublicKey
 from meshloom.tunnel import Address, PeerStats
-from meshloom_linux.difference import PeerChange
+from meshloom_linux.difference import FoundDevice, FoundPeer, PeerChange
 
 LONGEST_LINE = 512
 
@@ -20,7 +21,7 @@ def set_command(
         lines.append(f"private_key={private_key.raw.hex()}")
     if listen_port is not None:
         lines.append(f"listen_port={listen_port}")
-    if fwmark:
+    if fwmark is not None:
         lines.append(f"fwmark={fwmark}")
     for change in changes:
         lines.append(f"public_key={change.key.raw.hex()}")
@@ -74,6 +75,48 @@ def parse_get(data: bytes) -> tuple[dict[str, str], dict[PublicKey, PeerStats]]:
     except ValueError as error:
         raise ProtocolError(f"the WireGuard program's answer cannot be read: {error}") from error
     return device, peers
+
+
+def parse_configuration(data: bytes) -> FoundDevice:
+    """The configuration of the device from the answer to ``get``.
+
+    Raises:
+        ProtocolError: It is no such answer.
+    """
+    device: dict[str, str] = {}
+    peers: dict[PublicKey, dict[str, str]] = {}
+    allowed: dict[PublicKey, list[str]] = {}
+    key: PublicKey | None = None
+    try:
+        for line in data.decode("ascii").split("\n"):
+            name, _, value = line.partition("=")
+            if name == "public_key":
+                key = PublicKey.of(bytes.fromhex(value))
+                peers[key], allowed[key] = {}, []
+            elif key is None:
+                device[name] = value
+            elif name == "allowed_ip":
+                allowed[key].append(value)
+            else:
+                peers[key][name] = value
+        secret = bytes.fromhex(device.get("private_key", ""))
+        return FoundDevice(
+            int(device.get("listen_port", 0)),
+            PrivateKey.of(secret) if any(secret) else None,
+            int(device.get("fwmark", 0)),
+            {key: _found_peer(values, allowed[key]) for key, values in peers.items()},
+        )
+    except ValueError as error:
+        raise ProtocolError("the WireGuard program's answer cannot be read") from error  # it may hold secrets
+
+
+def _found_peer(values: dict[str, str], allowed: list[str]) -> FoundPeer:
+    secret = bytes.fromhex(values.get("preshared_key", ""))
+    return FoundPeer(
+        frozenset(ip_network(each) for each in allowed),
+        int(values.get("persistent_keepalive_interval", 0)),
+        PresharedKey(secret) if any(secret) else None,
+    )
 
 
 def check_errno(answer: bytes, what: str) -> None:

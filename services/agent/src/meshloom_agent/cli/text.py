@@ -42,8 +42,13 @@ def as_text(status: dict[str, Any], *, detail: bool) -> str:
         ("Session expires", _until(status.get("sessionExpiresAt", ""))),
         ("Peers count", f"{status['peers']['connected']}/{status['peers']['total']} Connected"),
     ]
-    warnings = [f"Warning: {each['userMessage']}" for each in status["events"] if each["severity"] == "WARNING"]
-    return "\n".join(lines + [f"{name}: {value}" for name, value in values if value] + warnings)
+    said = [
+        f"{each['severity'].capitalize()}: {each['userMessage']}"
+        for severity in ("ERROR", "WARNING")
+        for each in status["events"]
+        if each["severity"] == severity
+    ]
+    return "\n".join(lines + [f"{name}: {value}" for name, value in values if value] + said)
 
 
 def _peer_lines(each: dict[str, Any]) -> list[str]:

@@ -62,6 +62,7 @@ class Snapshot(Collector):
         refused = {(): counters.refused_relays}
         yield _counter("refused_relays", "Offers and answers whose relay is not the address of one", refused)
         yield _counter("handshakes", "Handshakes of WireGuard that were noticed", {(): counters.handshakes})
+        yield _counter("put_back", "How often something else had changed the interface", {(): counters.put_back})
         yield _counter("failures", "How often the tunnel had to be started anew", {(): counters.failures})
 
 
