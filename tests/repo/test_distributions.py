@@ -79,6 +79,17 @@ def test_every_distribution_installs_and_works_alone(wheels, tmp_path):
         assert proof.startswith(f"{wanted}: "), proof
 
 
+@pytest.mark.privileged
+@pytest.mark.mesh
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it makes network namespaces")
+def test_two_installs_from_wheels_alone_ping_through_the_relay(wheels, tmp_path):
+    for name in ("meshloom-agent", "meshloom-server"):
+        prove(name, wheels, tmp_path / name)
+    agents_python = tmp_path / "meshloom-agent" / "bin" / "python"
+    told = run(agents_python, "-I", TOOLS / "relayed_ping.py", tmp_path / "meshloom-server" / "bin")
+    assert told.startswith("answered through the relay by ")
+
+
 @pytest.mark.skipif(not Path(SYSTEM).exists(), reason="this system has no Python of its own")
 def test_the_systems_own_python_builds_every_distribution(tmp_path):
     library = Path(metadata.distribution("hatchling").locate_file(""))  # all that hatchling needs is pure Python

@@ -19,12 +19,14 @@ class Offer:
     Args:
         objection: Why it cannot run on this host; empty where it can.
         chosen: Whether ``backend = "auto"`` takes it.
+        wire: What it speaks over the network; its name where it is the only one.
     """
 
     kind: str
     name: str
     objection: str
     chosen: bool
+    wire: str = ""
 
 
 def offers(plugins: Plugins) -> list[Offer]:
@@ -34,7 +36,8 @@ def offers(plugins: Plugins) -> list[Offer]:
         is_chosen = False
         for backend in backends:
             objection = backend.probe() or ""
-            found.append(Offer(kind, backend.name, objection, chosen=not objection and not is_chosen))
+            is_first = not objection and not is_chosen
+            found.append(Offer(kind, backend.name, objection, is_first, backend.wire or backend.name))
             is_chosen = is_chosen or not objection
     return found
 

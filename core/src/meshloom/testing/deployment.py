@@ -62,20 +62,24 @@ for address in sys.stdin:
 
 
 class ServerProgram:
-    """``meshloom-server`` on a host, on embedded defaults, with its owner's token once :meth:`set_up` was called."""
+    """``meshloom-server`` on a host, on embedded defaults, with its owner's token once :meth:`set_up` was called.
 
-    def __init__(self, host: Host, data: Path, port: int = 80) -> None:
+    Args:
+        programs: Folder of the program; another than this Python's where it is installed apart.
+    """
+
+    def __init__(self, host: Host, data: Path, port: int = 80, programs: Path = BIN) -> None:
         self.host, self.data = host, data
         self.url = f"http://{host.address}:{port}"
         self.log = data.with_suffix(".log")
         self.token = ""
-        self._port = port
+        self._port, self._programs = port, programs
         self.program: subprocess.Popen[bytes] | None = None
 
     def start(self, *flags: str, **environment: str) -> None:
         """Start it (again) and wait until it answers."""
         self.program = self.host.start(
-            BIN / "meshloom-server",
+            self._programs / "meshloom-server",
             *("--listen", f"{self.host.address}:{self._port}", "--public-url", self.url),
             *("--data-dir", self.data, "--stun-port", "3478", "--metrics", "127.0.0.1:9090"),
             *flags,

@@ -24,6 +24,10 @@ WEB = WebAnswer("https://mesh.test", 200, {"date": "Tue, 03 Mar 2026 10:00:00 GM
 ETH = Interface("eth0", mtu=1500, addresses=("192.168.1.7/24",))
 OURS = Interface("ml0", "tun", 1280, addresses=("100.70.0.1/16",))
 DEFAULT = Route(ip_network("0.0.0.0/0"), "eth0", "192.168.1.1")
+TRANSPORTS = tuple(
+    Offer("transport", name, "", name == "picows", wire)
+    for name, wire in (("picows", "websocket"), ("websocket", "websocket"), ("quic", "quic"))
+)
 WELL = Facts(
     known=Known(
         "https://mesh.test", "https://mesh.test", ("mesh.test:3478",), (), "ml0", 0, 51820, ("100.70.0.0/16",),
@@ -33,6 +37,7 @@ WELL = Facts(
     state="Connected",
     is_root=True,
     tunnels=(Offer("tunnel", "kernel", "", chosen=True),),
+    transports=TRANSPORTS,
     folder=StateFolder("/var/x", 0o700, 1 << 30, writable=True),
     network=HostNetwork((ETH, OURS), (DEFAULT, Route(ip_network("100.70.0.0/16"), "ml0")), (), []),
     names={"mesh.test": ""},
@@ -78,6 +83,12 @@ CASES = [
     (checks.tunnel, changed(tunnels=NO_BACKEND, has_tun=False), Level.ERROR, "/dev/net/tun", "modprobe tun"),
     (checks.tunnel, changed(tunnels=()), Level.ERROR, "no backend", "wireguard-go"),
     (checks.tunnel, changed(tunnels=NO_BACKEND, is_root=False), Level.UNKNOWN, "without root", ""),
+    (checks.transports, changed(transports=()), Level.ERROR, "cannot be reached by websocket or quic: no such",
+     "pip install meshloom-transport-websocket meshloom-transport-quic"),
+    (checks.transports, changed(transports=TRANSPORTS[:2]), Level.WARNING, "by quic", "meshloom-transport-quic"),
+    (checks.transports, changed(transports=(*TRANSPORTS[:2], attrs.evolve(TRANSPORTS[2], objection="no aioquic"))),
+     Level.WARNING, "quic: no aioquic", "meshloom-transport-quic"),
+    (checks.transports, changed(transports=TRANSPORTS[1:]), Level.OK, "by websocket, quic", ""),
     (checks.state_folder, changed(folder={"mode": 0o755}), Level.ERROR, "others can look", "chmod 700 /var/x"),
     (checks.state_folder, changed(folder={"free": 5 << 20}), Level.ERROR, "5 MiB left", "make room"),
     (checks.state_folder, changed(folder={"writable": False}), Level.ERROR, "cannot be written", "mount"),

@@ -59,6 +59,8 @@ OTHER_VPNS = (
     "ipsec",
     "vti",
 )
+WIRES = ("websocket", "quic")
+"""What relays speak."""
 HALVES = frozenset(map(ip_network, ("0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "::/0", "::/1", "8000::/1")))
 
 
@@ -109,6 +111,18 @@ def tunnel(facts: Facts) -> Finding:
     if not facts.has_tun:
         return Finding("tunnel", Level.ERROR, why, "modprobe tun; in a container, pass /dev/net/tun into it")
     return Finding("tunnel", Level.ERROR, why, "apt-get install wireguard-go, or load the kernel's module")
+
+
+def transports(facts: Facts) -> Finding:
+    """Whether relays can be reached in each way that they speak."""
+    running = [each for each in facts.transports if not each.objection]
+    missing = [wire for wire in WIRES if wire not in {each.wire for each in running}]
+    if not missing:
+        return Finding("transports", Level.OK, f"relays can be reached by {', '.join(each.name for each in running)}")
+    why = "; ".join(f"{each.name}: {each.objection}" for each in facts.transports if each.objection)
+    text = f"relays cannot be reached by {' or '.join(missing)}: {why or 'no such transport is installed'}"
+    fix = "pip install " + " ".join(f"meshloom-transport-{wire}" for wire in missing)
+    return Finding("transports", Level.WARNING if running else Level.ERROR, text, fix)
 
 
 def state_folder(facts: Facts) -> Finding:
@@ -267,6 +281,7 @@ CHECKS: tuple[Check, ...] = (
     connection,
     management,
     tunnel,
+    transports,
     state_folder,
     clock,
     names,

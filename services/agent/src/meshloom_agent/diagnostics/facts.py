@@ -62,6 +62,7 @@ class Facts:
     has_module: bool = True
     wireguard_go: str = ""
     tunnels: tuple[Offer, ...] = ()
+    transports: tuple[Offer, ...] = ()
     folder: StateFolder = attrs.field(factory=StateFolder)
     network: HostNetwork = attrs.field(factory=HostNetwork)
     names: dict[str, str] = attrs.field(factory=dict)
@@ -94,6 +95,7 @@ def _gather_host(known: Known, trouble: str) -> Facts:
         network = HostNetwork(resolv_conf=read("/etc/resolv.conf"))
     release = os.uname().release
     modules = read(f"/lib/modules/{release}/modules.builtin") + read(f"/lib/modules/{release}/modules.dep")
+    installed = offers(Plugins())
     return Facts(
         known=known,
         daemon_trouble=trouble,
@@ -101,7 +103,8 @@ def _gather_host(known: Known, trouble: str) -> Facts:
         has_tun=Path("/dev/net/tun").exists(),
         has_module=Path("/sys/module/wireguard").exists() or "/wireguard.ko" in modules,
         wireguard_go=(run("wireguard-go", "--version") or "").partition("\n")[0].strip(),
-        tunnels=tuple(each for each in offers(Plugins()) if each.kind == "tunnel"),
+        tunnels=tuple(each for each in installed if each.kind == "tunnel"),
+        transports=tuple(each for each in installed if each.kind == "transport"),
         folder=_folder(known.state_dir),
         network=network,
     )
