@@ -1,10 +1,16 @@
 """Machines join with setup keys, come back, and leave."""
 
+import re
+from ipaddress import ip_address
+
 import anyio
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from meshloom.model.peer import PeerFlags
+from meshloom.model.state import AccountState
 from meshloom.testing import samples
 from meshloom_front.rpc.status import Status
 from meshloom_management.errors import (
@@ -16,7 +22,7 @@ from meshloom_management.errors import (
     RuleError,
 )
 from meshloom_management.operations import enrolment, peers
-from meshloom_management.operations.labels import label_of
+from meshloom_management.operations.labels import free_label, label_of
 from meshloom_management.rpc.statuses import status_of
 
 pytestmark = pytest.mark.anyio
@@ -119,10 +125,29 @@ async def test_many_machines_of_one_name_have_different_labels_and_addresses(acc
         ("UPPER_case", "upper-case"),
         ("müller", "xn--mller-kva"),
         ("a" * 80, "a" * 59),
+        ("-laptop-", "laptop"),
+        (f"{'a' * 58}-b", "a" * 58),
     ],
 )
 def test_a_label_is_made_of_the_host_name(name, label):
     assert label_of(name) == label
+
+
+@pytest.mark.parametrize("is_marked", [False, True])
+@given(name=st.one_of(st.text(min_size=1, max_size=300), st.from_regex(r"[a-c-]{40,80}", fullmatch=True)))
+def test_each_of_many_equal_names_has_a_label_that_dns_takes(is_marked, name):
+    try:
+        label_of(name)
+    except InvalidArgument:
+        return
+    peers = {}
+    address = ip_address("100.111.222.133")
+    for number in range(5):  # all of one address, so that every way of telling them apart is needed
+        state = AccountState(samples.account(), peers=dict(peers))
+        label = free_label(state, name, address, marked=is_marked)
+        assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", label), label
+        assert label not in {peer.dns_label for peer in peers.values()}
+        peers[str(number)] = samples.peer(str(number), dns_label=label, name=name)
 
 
 async def test_a_machine_whose_name_has_no_letter_is_refused(account):

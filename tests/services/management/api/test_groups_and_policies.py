@@ -71,6 +71,15 @@ async def test_a_bad_group_is_refused(furnished, body, answer):
     assert await refused(furnished, "POST", "/api/groups", body) == answer
 
 
+async def test_a_group_is_not_given_the_name_of_another(furnished):
+    taken = 409, "group with name empty already exists"
+    assert await refused(furnished, "PUT", "/api/groups/group", {"name": "empty", "peers": []}) == taken
+    assert furnished.state.groups["group"].peers
+    twin = attrs.evolve(furnished.state.groups["group"], name="empty")  # as an older version let it be
+    await furnished.put(twin)
+    assert (await furnished.ask("owner", "PUT", "/api/groups/group", json={"name": "empty"})).status_code == 200
+
+
 async def test_a_group_in_use_stays(furnished):
     account = {"account_id": furnished.account}
     group = frozenset({GroupID("empty")})
@@ -193,6 +202,10 @@ BOTH = "specify either sources or source resources and destinations or destinati
         ),
         (policy(protocol="udp", port_ranges=[{"start": 0, "end": 80}]), PORT),
         (policy(protocol="udp", port_ranges=[{"start": 80, "end": 70000}]), PORT),
+        (
+            policy(protocol="tcp", port_ranges=[{"start": 1, "end": 1}, {"start": 9000, "end": 80}]),
+            "port range 9000-80 ends before it begins: write 80-9000",
+        ),
         (
             policy(protocol="tcp", ports=["80"], port_ranges=[{"start": 1, "end": 2}]),
             "specify either individual ports or port ranges, not both",

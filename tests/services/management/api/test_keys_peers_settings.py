@@ -77,6 +77,8 @@ async def test_a_setup_key_is_as_wished(furnished, change, expected):
         ({"expires_in": -5}, "expiresin can not be in the past"),
         ({"expires_in": 2**62}, "expires_in is too large"),
         ({"expires_in": 10**12}, "expires_in is too large"),
+        ({"usage_limit": -1}, "usage_limit -1 is below 0; use 0 for a key without a limit"),
+        ({"type": "one-off", "usage_limit": -1}, "usage_limit -1 is below 0; use 0 for a key without a limit"),
         ({"auto_groups": ["nope"]}, "invalid auto groups: group not found: nope"),
         (
             {"type": "one-off", "usage_limit": 5},
@@ -115,6 +117,7 @@ async def test_a_setup_key_expires(server):
     assert (await server.ask("owner", "GET", f"/api/setup-keys/{id}")).json()["state"] == "expired"
 
 
+LOWEST = "fdff:fe2b:8f11:b34d::"
 PEER = {"name": "peer", "ssh_enabled": False, "login_expiration_enabled": False}
 
 
@@ -125,9 +128,34 @@ async def test_a_peer_is_renamed_with_its_dns_label(furnished):
         ("Ünï code!", "xn--n-code--bva6o"),
         ("a.b.c", "a"),
         ("x" * 255, "x" * 59),
+        ("-web-", "web"),
+        (f"{'y' * 58}-{'y' * 9}", "y" * 58),
+        ("!x!", "x"),
     ):
         changed = (await furnished.ask("owner", "PUT", "/api/peers/peer", json={**PEER, "name": name})).json()
         assert (changed["name"], changed["dns_label"]) == (name, f"{label}.netbird.selfhosted")
+
+
+async def test_a_peer_that_is_given_its_name_once_more_loses_an_ending_that_nothing_asks_for(furnished):
+    async def named(id, name):
+        answer = await furnished.ask("owner", "PUT", f"/api/peers/{id}", json={**PEER, "name": name})
+        return answer.json()["dns_label"].partition(".")[0]
+
+    assert await named("peer", "other") == "other-0-5"
+    assert await named("peer", "other") == "other-0-5"  # which the other has
+    assert await named("other", "elsewhere") == "elsewhere"
+    assert await named("peer", "other") == "other"
+    assert await named("peer", "other") == "other"
+    bad = attrs.evolve(furnished.state.peers["peer"], dns_label=f"-{'x' * 66}")  # as an older version gave it
+    await furnished.put(bad)
+    assert await named("peer", "other") == "other"
+
+
+async def test_an_ephemeral_peer_keeps_the_ending_that_marks_it(furnished):
+    peer = attrs.evolve(furnished.state.peers["peer"], ephemeral=True, dns_label="peer-0-5")
+    await furnished.put(peer)
+    answer = await furnished.ask("owner", "PUT", "/api/peers/peer", json=PEER)
+    assert answer.json()["dns_label"].startswith("peer-0-5.")
 
 
 @pytest.mark.parametrize(
@@ -137,6 +165,11 @@ async def test_a_peer_is_renamed_with_its_dns_label(furnished):
         ({"name": "!!"}, (422, "peer name '!!' has no character that a dns name may have")),
         ({"ip": "100.72.0.6"}, (422, "ip 100.72.0.6 is already assigned to peer other")),
         ({"ip": "10.0.0.1"}, (422, "ip 10.0.0.1 is not within the account network range 100.72.0.0/16")),
+        *(
+            ({"ip": ip}, (422, f"ip {ip} is reserved in the account network range 100.72.0.0/16: choose another"))
+            for ip in ("100.72.0.0", "100.72.255.255", "100.72.255.254")
+        ),
+        ({"ipv6": LOWEST}, (422, f"ip {LOWEST} is reserved in the account ipv6 range {LOWEST}/64: choose another")),
         ({"ip": "nonsense"}, (422, "invalid ip address nonsense: unable to parse ip")),
         ({"ip": ""}, (422, "invalid ip address : unable to parse ip")),
         ({"ipv6": "fe80::1"}, (422, "ip fe80::1 is not within the account ipv6 range fdff:fe2b:8f11:b34d::/64")),

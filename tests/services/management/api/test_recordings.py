@@ -58,7 +58,11 @@ DELIBERATE_NOTES = {
     "names have an end": ("300 character name", "name too long"),
     "a body that large is refused": ("1 MiB name", "1 MiB unknown field", "12 MiB unknown field"),
     "rubbish after the JSON is refused": ("trailing garbage after JSON",),
-    "there would be two groups of all": ("rename to All",),
+    "there would be two groups of one name": ("rename to All", "name of another group"),
+    "it would be without a limit": ("negative usage_limit",),
+    "no port is in it": ("range end below start",),
+    "no machine can have it": ("network address", "broadcast address"),
+    "the address before it was refused": ("new ipv6",),
     "an empty name is the client's fault, not the server's": ("empty name", "only ssh_enabled", "{}"),
     NO_FAULT: (
         "get as user",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeVar
 
 import attrs
@@ -49,6 +49,17 @@ def free_ipv6(settings: Settings, taken: AbstractSet[int], entropy: Callable[[in
         number = int.from_bytes(entropy(16)) & ((1 << size) - 1)
         if number > 1 and int(network[number]) not in taken:
             return network[number]
+
+
+def reserved(network: IPv4Network | IPv6Network) -> frozenset[IPv4Address | IPv6Address]:
+    """Returns the addresses of an account's range that no peer may have.
+
+    Of IPv4 these are the network's own, the broadcast address, and the one before it, where agents without a free
+    port 53 answer DNS; of IPv6 the one of all routers (RFC 4291 section 2.6.1).
+    """
+    if isinstance(network, IPv6Network):
+        return frozenset({network[0]})
+    return frozenset({network[0], *(network[-1 - back] for back in range(RESERVED_AT_END))})
 
 
 def wants_ipv6(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from meshloom.model.group import ALL, Group
+from meshloom.model.group import Group
 from meshloom.model.ids import GroupID, PeerID
 from meshloom.model.state import AccountState
 from meshloom_management.accounts import Draft
@@ -25,8 +25,7 @@ def create(draft: Draft, name: str, peers: Iterable[str]) -> Group:
         AlreadyExists: Another group has it.
     """
     checked_name(name, "group")
-    if any(group.name == name for group in draft.state.groups.values()):
-        raise AlreadyExists(f"group with name {name} already exists")
+    _check_free(draft.state, name)
     group = Group(
         id=GroupID(draft.new_id()), account_id=draft.state.account.id, name=name, peers=_known(draft.state, peers)
     )
@@ -39,15 +38,15 @@ def update(draft: Draft, id: GroupID, name: str, peers: Iterable[str]) -> Group:
 
     Raises:
         InvalidArgument: The name cannot be, or it is the group of all.
-        AlreadyExists: It would be a second group of all.
+        AlreadyExists: Another group has the name.
         NotFound: There is no such group.
     """
     checked_name(name, "group")
     group = existing(draft.state, id)
     if group.is_all:
         raise InvalidArgument("updating group all is not allowed")
-    if name == ALL:
-        raise AlreadyExists(f"group with name {name} already exists")
+    if name != group.name:  # one of two that an older version let have the same name may keep it
+        _check_free(draft.state, name)
     changed = attrs.evolve(group, name=name, peers=_known(draft.state, peers))
     if changed != group:
         draft.put(changed)
@@ -85,6 +84,11 @@ def existing(state: AccountState, id: str) -> Group:
     if group is None:
         raise NotFound(f"group: {id} not found")
     return group
+
+
+def _check_free(state: AccountState, name: str) -> None:
+    if any(group.name == name for group in state.groups.values()):
+        raise AlreadyExists(f"group with name {name} already exists")
 
 
 def _readdress(draft: Draft, group: GroupID) -> None:

@@ -5,26 +5,31 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address
 
 from meshloom.model.ids import PeerID
+from meshloom.model.peer import Peer
 from meshloom.model.state import AccountState
 from meshloom_management.errors import AlreadyExists, InvalidArgument
 
-_LONGEST = 59
-"""Of 63 (RFC 1035 section 2.3.4); the rest is for what keeps equal names apart."""
+_LONGEST = 63
+"""Characters of a label (RFC 1035 section 2.3.4)."""
+_LONGEST_NAMED = 59
+"""Characters that a name gives to a label, as NetBird's servers do."""
 _EXTRA = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 _LONGEST_EXTRA = 190
 """So that the account's domain fits behind it (RFC 1035 section 2.3.4: 255 in all)."""
 
 
 def label_of(name: str) -> str:
-    """The label that a name asks for: of "Bob's PC.example.net" it is ``bob-s-pc``.
+    """Returns the label that a name asks for: of "Bob's PC.example.net" it is ``bob-s-pc``.
+
+    It begins and ends with a letter or digit (RFC 1123 section 2.1).
 
     Raises:
         InvalidArgument: No character of the name can be in a label.
     """
     first = name.partition(".")[0]
     ascii_only = first if first.isascii() else f"xn--{first.encode('punycode').decode()}"
-    label = re.sub(r"[^a-z0-9-]", "-", ascii_only.lower())[:_LONGEST]
-    if not label.strip("-"):
+    label = re.sub(r"[^a-z0-9-]", "-", ascii_only.lower()).strip("-")[:_LONGEST_NAMED].rstrip("-")
+    if not label:
         raise InvalidArgument(f"peer name {name!r} has no character that a DNS name may have")
     return label
 
@@ -51,14 +56,31 @@ def free_label(
     label = label_of(name)
     if not marked and is_free(label):
         return label
-    *_, third, fourth = ip.packed
-    for candidate in (f"{label}-{third}-{fourth}", f"{label[:45]}-{'-'.join(map(str, ip.packed))}"):
-        if is_free(candidate):
+    octets = [str(octet) for octet in ip.packed]
+    for ending in ("-".join(octets[2:]), "-".join(octets)):
+        if is_free(candidate := _with_ending(label, ending)):
             return candidate
     number = 1
-    while not is_free(f"{label[:45]}-{number}"):
+    while not is_free(candidate := _with_ending(label, str(number))):
         number += 1
-    return f"{label[:45]}-{number}"
+    return candidate
+
+
+def better_label(state: AccountState, peer: Peer) -> str:
+    """Returns the label that a peer gets whose name is given once more: without an ending that nothing asks for now.
+
+    The peer's own stays where it is a good one and the shorter is still taken, or must not be had.
+    """
+    if peer.dns_label == label_of(peer.name):
+        return peer.dns_label
+    wished = free_label(state, peer.name, peer.ip, besides=PeerID(peer.id), marked=peer.ephemeral)
+    is_good = re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", peer.dns_label) is not None
+    return wished if wished == label_of(peer.name) or not is_good else peer.dns_label
+
+
+def _with_ending(label: str, ending: str) -> str:
+    """Returns both in one label; of a long one the end is cut off."""
+    return f"{label[: _LONGEST - 1 - len(ending)].rstrip('-')}-{ending}"
 
 
 def extra_labels(state: AccountState, asked: Iterable[str]) -> tuple[str, ...]:

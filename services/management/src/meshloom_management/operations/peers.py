@@ -11,7 +11,8 @@ from meshloom.model.policy import Policy
 from meshloom.model.state import AccountState
 from meshloom_management.accounts import Draft
 from meshloom_management.errors import InvalidArgument, NotFound, PreconditionFailed
-from meshloom_management.operations.labels import free_label
+from meshloom_management.operations.addresses import reserved
+from meshloom_management.operations.labels import better_label, free_label
 from meshloom_management.operations.names import checked_name
 
 
@@ -33,7 +34,7 @@ class PeerWish:
 
 
 def update(draft: Draft, id: PeerID, wish: PeerWish) -> Peer:
-    """Change a peer; a new name gives it a new DNS label.
+    """Change a peer; a new name gives it a new DNS label, the same name once more a shorter one that is free now.
 
     Raises:
         NotFound: There is no such peer.
@@ -55,7 +56,10 @@ def update(draft: Draft, id: PeerID, wish: PeerWish) -> Peer:
         ipv6=_free_ipv6(draft.state, peer, ipv6) if ipv6 is not None else peer.ipv6,
     )
     if changed.name != peer.name:
-        changed = attrs.evolve(changed, dns_label=free_label(draft.state, wish.name, changed.ip, besides=id))
+        label = free_label(draft.state, wish.name, changed.ip, besides=id)
+    else:
+        label = better_label(draft.state, changed)
+    changed = attrs.evolve(changed, dns_label=label)
     if changed != peer:
         draft.put(changed)
     return changed
@@ -135,6 +139,8 @@ def _free_ipv4(state: AccountState, peer: Peer, ip: IPv4Address) -> IPv4Address:
     network = state.account.settings.network_range
     if ip not in network:
         raise InvalidArgument(f"IP {ip} is not within the account network range {network}")
+    if ip in reserved(network):
+        raise InvalidArgument(f"IP {ip} is reserved in the account network range {network}: choose another")
     for other in state.peers.values():
         if other.ip == ip and other.id != peer.id:
             raise InvalidArgument(f"IP {ip} is already assigned to peer {other.id}")
@@ -145,6 +151,8 @@ def _free_ipv6(state: AccountState, peer: Peer, ip: IPv6Address) -> IPv6Address:
     network = state.account.settings.network_range_v6
     if ip not in network:
         raise InvalidArgument(f"IP {ip} is not within the account IPv6 range {network}")
+    if ip in reserved(network):
+        raise InvalidArgument(f"IP {ip} is reserved in the account IPv6 range {network}: choose another")
     for other in state.peers.values():
         if other.ipv6 == ip and other.id != peer.id:
             raise InvalidArgument(f"IP {ip} is already assigned to peer {other.id}")

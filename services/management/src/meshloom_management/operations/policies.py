@@ -180,6 +180,9 @@ def _check_ports(rule: RuleWish) -> None:
     numbers += [port for both in rule.port_ranges for port in both]
     if any(number not in _PORTS for number in numbers):
         raise InvalidArgument("valid port value is in 1..65535 range")
+    for first, last in rule.port_ranges:
+        if first > last:
+            raise InvalidArgument(f"port range {first}-{last} ends before it begins: write {last}-{first}")
 
 
 def _number(port: str) -> int | None:

@@ -52,6 +52,8 @@ def create(draft: Draft, wish: Wish, key: str) -> SetupKey:
     kind = SetupKeyType(wish.type)
     if wish.expires_in < 0:
         raise InvalidArgument("expiresIn can not be in the past")
+    if wish.usage_limit < 0:
+        raise InvalidArgument(f"usage_limit {wish.usage_limit} is below 0; use 0 for a key without a limit")
     if kind is SetupKeyType.ONE_OFF and wish.usage_limit not in (0, 1):
         raise InvalidArgument(
             f"usage_limit {wish.usage_limit} is not valid for a one-off setup key, which can be used once; "
