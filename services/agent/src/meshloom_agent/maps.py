@@ -54,6 +54,7 @@ class Maps:
         self._key, self._preshared = keys
         self._keep, self._apply_soon = keep, apply_soon
         self._good: InUse | None = None
+        self._last = 0
         self._next: InUse | None = None
         self._port = PortKeeper(settings.port)
         self._is_begun = False
@@ -74,10 +75,13 @@ class Maps:
 
         Args:
             new: The map; it must not be changed any more.
-            begins_anew: Whether a map of any number may follow.
+            begins_anew: Whether it is the first of a stream that is known to be fresh: it may have any number, and
+                those after it are in order with it alone.
         """
         old = self._next or self.use
-        if why := is_refused(old.map, new, 0 if begins_anew else self.serial):
+        if begins_anew:  # maps of the stream before say nothing of this one's, whatever becomes of its first
+            self.serial = self._last = 0
+        if why := is_refused(old.map, new, self.serial):
             self._report.refuse("network map", (f"the newest one is not applied: {why}",))
             self._report.counters.refused_maps += 1
             return
@@ -168,6 +172,8 @@ class Maps:
 
     def _took(self, use: InUse) -> None:
         self._good = use
+        if use.serial <= self.serial:  # else it is of a stream before
+            self._last = use.serial
         self._report.refuse(TUNNEL, ())
         if use.is_new and use.is_whole:
             self._keep(pb.SyncResponse(netbirdConfig=self.config, NetworkMap=use.map))
@@ -176,4 +182,4 @@ class Maps:
         self._report.refuse(TUNNEL, (refusal_of(use, self._good, error),))
         self._report.counters.refused_maps += 1
         if use.is_new and self.serial == use.serial:  # the number of a map that is not used counts for nothing
-            self.serial = self._good.serial if self._good is not None else 0
+            self.serial = self._last
