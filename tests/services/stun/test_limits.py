@@ -22,15 +22,14 @@ class Sent:
     def __init__(self):
         self.sent = []
 
-    def sendto(self, data, address):
+    def send(self, data, address, _local):
         self.sent.append((data, address))
 
-    def get_extra_info(self, _name):
-        return self
+    def destination(self, *address):
+        return address
 
-    @property
-    def family(self):
-        return 0
+    def packed(self, host):
+        return host.encode()
 
 
 class Bench:
@@ -40,7 +39,7 @@ class Bench:
         self.now, self.lookups, self.socket = 1000.0, [], Sent()
         self.registry = CollectorRegistry()
         self.service = StunService(self.registry, StunPorts(3478), lambda: self.now, self.looked_up)
-        self.service.transports.update({HOME: self.socket, (False, True): self.socket})
+        self.service.sockets.update({HOME: self.socket, (False, True): self.socket})
 
     def looked_up(self, destination):
         self.lookups.append(destination)

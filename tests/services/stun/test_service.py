@@ -2,6 +2,7 @@
 
 import socket
 from contextlib import asynccontextmanager
+from socket import AF_INET6
 
 import anyio
 import pytest
@@ -34,6 +35,19 @@ async def test_a_request_is_answered_with_its_source(host):
             assert answered.mapped_address == client.extra(anyio.abc.SocketAttribute.local_address)[:2]  # noqa: S610
         tasks.cancel_scope.cancel()
     assert registry.get_sample_value("meshloom_stun_datagrams_total", {"result": "answered"}) >= 1
+
+
+@pytest.mark.parametrize("flags", [None, 0, CHANGE_PORT])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "127.0.0.3", "::1"])
+async def test_the_answer_leaves_from_the_address_that_was_asked(host, flags):
+    port = free_port()
+    request = stun.encode(stun.Kind.REQUEST, b"transaction!") if flags is None else behaviour_request(b"x" * 12, flags)
+    async with serving(StunPorts(port)), await anyio.create_udp_socket(local_host="::", family=AF_INET6) as client:
+        told, source = await asked(client, request, (host if ":" in host else f"::ffff:{host}", port))
+        assert (source[0].removeprefix("::ffff:"), source[1]) == (host, port + (flags == CHANGE_PORT))
+        if flags is not None:
+            assert told.plain_address(stun.Attribute.RESPONSE_ORIGIN)[0] == host
+            assert told.plain_address(stun.Attribute.OTHER_ADDRESS) == (host, port + 1)
 
 
 @asynccontextmanager

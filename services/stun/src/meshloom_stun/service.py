@@ -1,6 +1,5 @@
 """Answers binding requests over UDP, no larger and no more of them than a source needs."""
 
-import asyncio
 import errno
 import logging
 import socket
@@ -14,10 +13,12 @@ import attrs
 from prometheus_client import CollectorRegistry, Counter
 
 from meshloom.errors import ConfigError
+from meshloom.local_address import named
 from meshloom.protocol.nat_discovery import CHANGE_IP, CHANGE_PORT, Origin, behaviour_answer, wanted_change
 from meshloom.protocol.stun import HEADER, Address, answer, is_binding_request
 from meshloom_front.listening import listen
 from meshloom_stun.limits import AnswerLimit, Bucket
+from meshloom_stun.port import Port
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class StunService:
         monotonic: Callable[[], float] = time.monotonic,
         address_towards: Callable[[Address], str | None] | None = None,
     ) -> None:
-        self.transports: dict[Place, asyncio.DatagramTransport] = {}
+        self.sockets: dict[Place, Port] = {}
         self._ports, self._monotonic = ports, monotonic
         self._address_towards = address_towards or _address_towards
         self._limit = AnswerLimit()
@@ -67,8 +68,11 @@ class StunService:
         counter = Counter("meshloom_stun_datagrams", "Datagrams by what became of them", ["result"], registry=registry)
         self._answered, self._ignored, self._limited = map(counter.labels, ("answered", "ignored", "limited"))
 
-    def receive(self, data: bytes, addr: tuple[Any, ...], place: Place) -> None:
-        """Answer a binding request; anything else is dropped silently. What is refused costs next to nothing."""
+    def receive(self, data: bytes, addr: tuple[Any, ...], place: Place, local: bytes = b"") -> None:
+        """Answer a binding request; anything else is dropped silently. What is refused costs next to nothing.
+
+        The answer leaves from *local*, the address that was asked, where the socket has several.
+        """
         if not is_binding_request(data):
             self._ignored.inc()
             return
@@ -83,51 +87,38 @@ class StunService:
             if not self._behaviours.allows(now):
                 self._limited.inc()
                 return
-            response, leaves = self._behaviour(data, source, place, flags)
+            response, leaves, local = self._behaviour(data, source, place, flags, local)
         else:
             response = answer(data, source)
-        if response is None or leaves not in self.transports:
+        if response is None or leaves not in self.sockets:
             self._ignored.inc()
             return
         self._answered.inc()
-        transport = self.transports[leaves]
-        transport.sendto(response, addr if leaves == place else _for(transport, source))
+        leaving = self.sockets[leaves]
+        leaving.send(response, addr if leaves == place else leaving.destination(*source), local)
 
-    def _behaviour(self, data: bytes, source: Address, place: Place, flags: int) -> tuple[bytes | None, Place]:
+    def _behaviour(
+        self, data: bytes, source: Address, place: Place, flags: int, local: bytes
+    ) -> tuple[bytes | None, Place, bytes]:
         """The answer to a request for the NAT's behaviour, and where it leaves; None for silence."""
         changed = place[0] ^ bool(flags & CHANGE_IP), place[1] ^ bool(flags & CHANGE_PORT)
-        origin = self._origin(source, place)
+        ours = named(local) if local else self._address_towards(source)
+        origin = self._origin(source, place, ours) if ours else None
         made = behaviour_answer(data, source, origin, flags) if origin else None
-        if made is not None:
-            return made[0], changed
-        return (None if flags else answer(data, source)), place
+        if made is None or ours is None:
+            return (None if flags else answer(data, source)), place, local
+        is_elsewhere = changed[0] or changed not in self.sockets
+        return made[0], changed, b"" if is_elsewhere else self.sockets[changed].packed(ours)
 
-    def _origin(self, source: Address, place: Place) -> Origin | None:
+    def _origin(self, source: Address, place: Place, ours: str) -> Origin | None:
         """Where the request came to, and where else there are sockets; None where there is no other port."""
-        if (False, True) not in self.transports:
+        if (False, True) not in self.sockets:
             return None
-        ours, alternate = self._address_towards(source), self._ports.alternate_address
-        if ours is None:
-            return None
-        usable = (True, False) in self.transports and (":" in alternate) == (":" in source[0])
+        alternate = self._ports.alternate_address
+        usable = (True, False) in self.sockets and (":" in alternate) == (":" in source[0])
         addresses = (ours, alternate if usable else ours)
         here = addresses[place[0]], self._ports.both[place[1]]
         return Origin(here, addresses[not place[0]], self._ports.both[not place[1]])
-
-
-class StunProtocol(asyncio.DatagramProtocol):
-    """One UDP socket of the service."""
-
-    def __init__(self, service: StunService, place: Place) -> None:
-        self._service, self._place = service, place
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Offer the socket to answer with."""
-        self._service.transports[self._place] = transport  # type: ignore[assignment]
-
-    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        """Hand it to the service."""
-        self._service.receive(data, addr, self._place)
 
 
 async def run_stun(ports: StunPorts, registry: CollectorRegistry) -> None:
@@ -137,17 +128,20 @@ async def run_stun(ports: StunPorts, registry: CollectorRegistry) -> None:
         ConfigError: A port or address is wrong or taken; a taken alternate port alone is only said in the log.
     """
     service = StunService(registry, ports)
-    loop = asyncio.get_running_loop()
     try:
         for place, made in _sockets(ports).items():
             for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
                 made.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
-            await loop.create_datagram_endpoint(partial(StunProtocol, service, place), sock=made)
+            service.sockets[place] = Port(made, partial(_receive, service, place))
         _log.info("STUN on UDP port %d", ports.port)
         await anyio.sleep_forever()
     finally:
-        for transport in service.transports.values():
-            transport.close()
+        for each in service.sockets.values():
+            each.close()
+
+
+def _receive(service: StunService, place: Place, data: bytes, addr: tuple[Any, ...], local: bytes) -> None:
+    service.receive(data, addr, place, local)
 
 
 def _sockets(ports: StunPorts) -> dict[Place, socket.socket]:
@@ -203,13 +197,6 @@ def _bound(family: socket.AddressFamily, host: str, port: int, key: str) -> sock
         ) from error
     made.setblocking(False)
     return made
-
-
-def _for(transport: asyncio.DatagramTransport, destination: Address) -> Address:
-    """The destination as a socket of that family names it."""
-    host, port = destination
-    mapped = ":" not in host and transport.get_extra_info("socket").family == socket.AF_INET6
-    return (f"::ffff:{host}" if mapped else host), port
 
 
 def _address_towards(destination: Address) -> str | None:

@@ -58,7 +58,7 @@ class Server(Endpoint):
         self._is_closing = False
         self._emptied = asyncio.Event()
         self._versions = shown.current().supported_versions
-        self._port = Port(listening, self._received, self._flush, self._failed, self._too_large)
+        self._port = Port(listening, self._received, self._flush, self._failed, self._too_large, answers=True)
 
     async def close(self) -> None:
         """Close all connections and leave the socket."""

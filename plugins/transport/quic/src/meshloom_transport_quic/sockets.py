@@ -9,12 +9,14 @@ import struct
 from collections import deque
 from collections.abc import Callable
 
+from meshloom.local_address import ANCILLARY_SPACE, ask_for_local, leaving_from, local_of
 from meshloom.log import BACKEND
 from meshloom.transport import TransportContext
 
 logger = logging.getLogger(__name__)
 
-Address = tuple[str, int] | tuple[str, int, int, int]
+Address = tuple[str, int] | tuple[str, int, int, int] | tuple[str, int, bytes] | tuple[str, int, int, int, bytes]
+"""The other side's, as the socket names it; on a socket of all addresses, followed by the local one that it came to."""
 
 LARGEST = 9216
 """Bytes of the largest datagram that is read whole: a jumbo frame's."""
@@ -36,6 +38,8 @@ class Port:
         batch_ended: Called after some of them.
         failed: Called with what this host or the network says of the way to the other side; it may be forged.
         too_large: Called with the address to which a datagram was larger than the interface carries.
+        answers: Whether it answers others: on a socket of all addresses, an address then holds the local one, too, from
+            which answers leave.
     """
 
     def __init__(
@@ -45,6 +49,8 @@ class Port:
         batch_ended: Callable[[], None],
         failed: Callable[[OSError], None],
         too_large: Callable[[Address], None],
+        *,
+        answers: bool = False,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._socket = made
@@ -52,6 +58,10 @@ class Port:
         self._failed, self._too_large = failed, too_large
         self._waiting: deque[tuple[bytes, Address]] = deque(maxlen=QUEUE)
         made.setblocking(False)
+        self._receive: Callable[[int], tuple[bytes, Address]] = made.recvfrom
+        self._send: Callable[[bytes, Address], object] = made.sendto
+        if answers and ask_for_local(made):
+            self._receive, self._send = self._receive_at, self._send_from
         self.loop.add_reader(made.fileno(), self._read)
 
     def send(self, data: bytes, address: Address) -> None:
@@ -60,7 +70,7 @@ class Port:
             self._waiting.append((data, address))
             return
         try:
-            self._socket.sendto(data, address)
+            self._send(data, address)
         except BlockingIOError:
             self._waiting.append((data, address))
             self.loop.add_writer(self._socket.fileno(), self._write)
@@ -74,7 +84,7 @@ class Port:
 
     def _read(self) -> None:
         now = self.loop.time()
-        receive, received = self._socket.recvfrom, self._received
+        receive, received = self._receive, self._received
         try:
             for _ in range(BATCH):
                 try:
@@ -91,11 +101,18 @@ class Port:
         finally:
             self._batch_ended()
 
+    def _receive_at(self, size: int) -> tuple[bytes, Address]:
+        data, ancillary, _, address = self._socket.recvmsg(size, ANCILLARY_SPACE)
+        return data, (*address, local_of(ancillary))
+
+    def _send_from(self, data: bytes, address: Address) -> object:
+        return self._socket.sendmsg((data,), leaving_from(address[-1]), 0, address[:-1])
+
     def _write(self) -> None:
         while self._waiting:
             data, address = self._waiting[0]
             try:
-                self._socket.sendto(data, address)
+                self._send(data, address)
             except BlockingIOError:
                 return
             except OSError as error:
