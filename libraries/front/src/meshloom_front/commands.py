@@ -15,6 +15,7 @@ from meshloom import __version__
 from meshloom.config import keys_of
 from meshloom.errors import ConfigError, MeshError
 from meshloom.inventory import check_config, describe_offers, offers
+from meshloom.log_levels import level_number
 from meshloom.log_lines import log_to
 from meshloom.plugins import Plugins
 from meshloom.service import Setup, read_setup
@@ -145,9 +146,7 @@ def _log_from(level: str) -> None:
     Raises:
         ConfigError: There is no such level.
     """
-    number = logging.getLevelNamesMapping().get(level.upper())
-    if number is None:
-        raise ConfigError(f"log_level = {level!r}: no such level; write debug, info, warning or error")
+    number = level_number(level)
     logging.basicConfig(level=number, handlers=[log_to(logging.StreamHandler())])
     logging.getLogger("uvicorn.access").addFilter(_without_query)
     if number > logging.DEBUG:

@@ -9,7 +9,9 @@ import attrs
 
 from meshloom.config import Secret, key
 from meshloom.errors import ConfigError
+from meshloom.log_levels import LISTED
 from meshloom_front.forwarded import LOOPBACK, Proxies
+from meshloom_front.own_address import own_address
 
 
 @attrs.frozen
@@ -101,7 +103,9 @@ class ServerConfig:
 
     listen: str = key(default=":80", help="Address of the one TCP port for gRPC and HTTP.")
     public_url: str = key(
-        default="", help="URL at which machines reach this server; guessed from `listen` where it is not given."
+        default="",
+        help="URL at which machines reach this server, without a path. Where it is not given: the address of"
+        " `listen`, or the one from which this host reaches others.",
     )
     data_dir: Path = key(
         default=Path("/var/lib/meshloom-server"), help="Folder of the server's key and state; made with mode 0700."
@@ -135,7 +139,7 @@ class ServerConfig:
         default=False,
         help="Whether anybody who comes first may set the server up, without the secret, as NetBird's servers allow.",
     )
-    log_level: str = key(default="info", help="debug, info, warning or error.")
+    log_level: str = key(default="info", help=f"{LISTED}.")
     tls: TLS = attrs.field(factory=TLS)
     relay: RelayTable = attrs.field(factory=RelayTable)
     turn: TurnTable = attrs.field(factory=TurnTable)
@@ -156,20 +160,30 @@ class ServerConfig:
         """
         if not self.public_url:
             host, _, port = self.listen.rpartition(":")
-            guess = host if host.strip("[]") not in ("", "0.0.0.0", "::") else "127.0.0.1"
+            guess = host if host.strip("[]") not in ("", "0.0.0.0", "::") else own_address()
             return f"{'https' if self.tls.certificate else 'http'}://{guess}:{port}"
         return checked_url(self.public_url, "public_url")
 
 
 def checked_url(text: str, name: str) -> str:
-    """An http or https URL with a host, without its last slash.
+    """Returns an http or https URL of a host, without its last slash.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: It is none, or it has more than a host and a port.
     """
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"{name} = {text!r}: no URL of a server; write it like https://mesh.example.net")
+    example = "write it like https://mesh.example.net"
+    try:
+        parts = urlsplit(text)
+        more = parts.path.strip("/") or parts.query or parts.fragment or parts.username
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good, more = False, None
+    if not is_good:
+        raise ConfigError(f"{name} = {text!r}: no URL of a server; {example}")
+    if more or "?" in text or "#" in text:
+        raise ConfigError(
+            f"{name} = {text!r}: a server is reached at a host and a port alone, since gRPC knows no paths; {example}"
+        )
     return text.rstrip("/")
 
 

@@ -3,6 +3,7 @@
 import attrs
 
 from meshloom.config import key
+from meshloom.log_levels import LISTED
 
 KINDS = ("tunnel", "transport")
 
@@ -11,7 +12,7 @@ KINDS = ("tunnel", "transport")
 class AgentConfig:
     """Keys of the agent's daemon, besides those of the tunnel's backends."""
 
-    log_level: str = key(default="info", help="debug, info, warning or error.")
+    log_level: str = key(default="info", help=f"{LISTED}.")
     metrics: str = key(
         default="", help="Address of the metrics for Prometheus, such as 127.0.0.1:9091; empty for none."
     )

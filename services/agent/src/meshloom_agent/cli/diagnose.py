@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from meshloom.log_levels import LEVELS
 from meshloom.terminal import say
 from meshloom.text import json_text
 from meshloom_agent.cli.client import daemon_channel, refusals, unreachable
@@ -236,13 +237,14 @@ def log() -> None:
 
 
 @log.command()
-@click.argument("level", type=click.Choice(["trace", "debug", "info", "warn", "error", "fatal"], case_sensitive=False))
+@click.argument("level", type=click.Choice(list(LEVELS), case_sensitive=False))
 @address_option
 def level(daemon_addr: str, level: str) -> None:
     """Log from LEVEL on, until the daemon ends."""
     from meshloom.rpc import daemon_pb2 as pb
     from meshloom_agent.cli.client import daemon
 
+    name = "WARN" if level.lower() == "warning" else level.upper()  # the protocol has one name for it
     with daemon(daemon_addr) as stub:
-        stub.SetLogLevel(pb.SetLogLevelRequest(level=level.upper()), timeout=10)
+        stub.SetLogLevel(pb.SetLogLevelRequest(level=pb.LogLevel.Value(name)), timeout=10)
     say(f"Log level set to {level.lower()}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from meshloom.log_levels import LISTED
 from meshloom.terminal import say
 from meshloom_agent.cli.client import DEFAULT_SOCKET
 from meshloom_agent.cli.exits import FAILED, USAGE, fail
@@ -45,7 +46,7 @@ address_option = click.option(
     "--log-level",
     default="",
     envvar=["MESHLOOM_LOG_LEVEL", "NB_LOG_LEVEL"],
-    help="debug, info, warning or error. [default: the configuration's]",
+    help=f"{LISTED}. [default: the configuration's]",
 )
 @click.option(
     "--log-file",

@@ -6,6 +6,7 @@ from collections import deque
 from pathlib import Path
 
 from meshloom.errors import ConfigError
+from meshloom.log_levels import level_number
 from meshloom.log_lines import log_to
 
 MOST_BYTES = 4 << 20
@@ -58,9 +59,7 @@ class DaemonLogs:
         Raises:
             ConfigError: There is no such level, or the file cannot be written.
         """
-        number = logging.getLevelNamesMapping().get(level.upper())
-        if number is None:
-            raise ConfigError(f"log_level = {level!r}: no such level; write debug, info, warning or error")
+        number = level_number(level)
         try:
             self._shown = log_to(logging.FileHandler(file) if file else logging.StreamHandler(sys.stderr))
         except OSError as error:
