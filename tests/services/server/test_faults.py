@@ -6,7 +6,6 @@ import signal
 import socket
 import sqlite3
 import ssl
-from pathlib import Path
 
 import anyio
 import grpc
@@ -217,46 +216,6 @@ def test_files_that_are_damaged_are_named_and_left_alone(program):
     assert code == 1
     assert "meshloom.db: it is no SQLite database: move it aside and restore a backup" in said
     assert (server.data / "meshloom.db").read_text() == "nonsense" * 200
-
-
-@pytest.mark.privileged
-async def test_a_full_disk_stops_writes_alone_and_only_while_it_is_full(program, machine):
-    if os.geteuid() != 0:
-        pytest.skip("needs root: it mounts a small disk in a namespace of its own")
-    script = 'mkdir -p "$0"; mount -t tmpfs -o size=2m,mode=700 tmpfs "$0"; shift 0; exec "$@"'
-    server = program()
-    server.prefix = ("unshare", "--mount", "sh", "-ec", script, str(server.data))
-    server.start().set_up()
-    key = server.setup_key()
-    one, other = machine(server.url), machine(server.url)
-    await one.login(key)
-    filler = Path(f"/proc/{server.process.pid}/root{server.data}/filler")
-    fill(filler)
-    stored = 0
-    while (answer := server.api("POST", "/api/groups", {"name": f"group{stored}"}))[0] == 200:
-        stored += 1
-        assert stored < 2000, "SQLite has kept room for some, but not for so many"
-    assert answer == (503, {"message": "the server cannot store anything now: try again later", "code": 503})
-    assert len(server.api("GET", "/api/groups")[1]) == stored + 1, "reads go on, and tell what is stored"
-    with pytest.raises(ManagementUnreachable, match="the disk is full"):
-        await other.login(key)
-    async for update in one.sync():
-        assert update.NetworkMap.peerConfig.address
-        break
-    filler.unlink()
-    assert server.api("POST", "/api/groups", {"name": "after"})[0] == 200
-    assert (await other.login(key)).peerConfig.address
-    assert server.stop() == 0
-    assert "Traceback" not in server.said
-
-
-def fill(file):
-    """Take all that is left of its disk."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT)
-    with pytest.raises(OSError, match="No space left"):
-        while True:
-            os.write(descriptor, bytes(4096))
-    os.close(descriptor)
 
 
 async def test_certificates_are_renewed_while_machines_are_connected(program, machine, certificate):

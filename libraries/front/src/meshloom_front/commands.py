@@ -167,5 +167,6 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
 
 
 def _fail(error: BaseException) -> None:
-    say_error(error)
+    said = isinstance(error, OSError) and error.strerror and f"{error.filename or 'the system'}: {error.strerror}"
+    say_error(said or error)
     sys.exit(EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED)

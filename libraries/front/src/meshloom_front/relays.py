@@ -53,8 +53,10 @@ def relay_secrets(config: ServerConfig) -> tuple[str, ...]:
         if not file.exists():
             _make(file)
         kept = tuple(line.strip() for line in file.read_text().splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be used: {error}; check the disk, its owner and mode") from error
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be used: {error.strerror}; check the disk, its owner and mode") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: is not text: restore it from a backup, or delete it") from error
     if not kept:
         raise ConfigError(f"{file} holds no secret: delete it, and another is made at the next start")
     return kept

@@ -2,11 +2,12 @@
 
 import hashlib
 import hmac
+import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ import anyio
 import attrs
 from anyio.abc import TaskGroup
 
+from meshloom.errors import StoreUnavailable
 from meshloom.model.account import Account, Settings
 from meshloom.model.group import ALL, Group
 from meshloom.model.ids import AccountID, GroupID, PeerID, PolicyID, SetupKeyID, TokenID, UserID
@@ -31,6 +33,10 @@ from meshloom_management.writes import WriteQueue
 
 __all__ = ["Accounts", "Draft", "Listener", "NewAccounts"]
 
+_log = logging.getLogger(__name__)
+
+COMPLAINTS_EVERY = timedelta(minutes=1)
+"""The time between two lines of the log about writes that the store refuses."""
 T = TypeVar("T")
 Listener = Callable[[AccountState, AccountState, Change], None]
 
@@ -74,6 +80,7 @@ class Accounts:
         self._keys: dict[str, tuple[AccountID, SetupKeyID]] = {}
         self._tokens: dict[str, tuple[AccountID, TokenID]] = {}
         self._listeners: list[Listener] = []
+        self._complained = datetime.min.replace(tzinfo=UTC)
         self._writers: TaskGroup
 
     @classmethod
@@ -231,12 +238,18 @@ class Accounts:
 
     async def _write(self, draft: Draft) -> None:
         """Store the whole draft or nothing."""
-        async with self._store.transaction() as transaction:
-            for (kind, id), entity in draft.written.items():
-                if entity is None:
-                    await transaction.delete(kind, id)
-                else:
-                    await transaction.put(_without_all(entity))
+        try:
+            async with self._store.transaction() as transaction:
+                for (kind, id), entity in draft.written.items():
+                    if entity is None:
+                        await transaction.delete(kind, id)
+                    else:
+                        await transaction.put(_without_all(entity))
+        except StoreUnavailable as error:
+            if abs(draft.now - self._complained) >= COMPLAINTS_EVERY:
+                self._complained = draft.now
+                _log.error("a write is refused: %s", error)
+            raise
 
     def _adopt(self, before: AccountState, draft: Draft, change: Change) -> None:
         after = draft.state

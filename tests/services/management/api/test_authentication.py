@@ -130,7 +130,7 @@ async def test_while_nothing_can_be_stored_the_api_still_answers_reads(server, m
     server.clock.now += timedelta(minutes=2)
     assert (await server.ask("owner", "GET", "/api/groups")).status_code == 200
     made = await server.ask("owner", "POST", "/api/groups", json={"name": "g"})
-    message = "the server cannot store anything now: try again later"
+    message = "the server cannot store anything now: the disk is full"
     assert (made.status_code, made.json()) == (503, {"message": message, "code": 503})
 
 

@@ -1,5 +1,6 @@
 """Messages that came already are remembered: within bounds, each sender's apart, and after any end of the process."""
 
+import errno
 import os
 
 import pytest
@@ -168,6 +169,24 @@ def test_a_disk_that_is_full_stops_nobody_and_is_made_up_for_later(tmp_path, cap
     append(5)
     file.close()
     assert Journal(tmp_path, list).open() == [(b"sender..", number.to_bytes(MARK)) for number in range(1, 6)]
+
+
+def test_a_first_start_on_a_full_disk_is_not_in_vain(tmp_path, monkeypatch, caplog):
+    now, write = [0.0], os.write
+
+    def no_room(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", no_room)
+    file = Journal(tmp_path, lambda: [(b"sender..", bytes(MARK))], monotonic=lambda: now[0])
+    assert file.open() == []
+    file.append(b"sender..", bytes(MARK))
+    assert "No space left on device: a restart forgets" in caplog.text
+    monkeypatch.setattr(os, "write", write)
+    now[0] += AGAIN_AFTER
+    file.append(b"sender..", bytes(MARK))
+    file.close()
+    assert (b"sender..", bytes(MARK)) in Journal(tmp_path, list).open()
 
 
 def test_a_file_that_cannot_be_used_is_named(tmp_path):

@@ -1,5 +1,6 @@
 """The database file: its mode, its lock, its connections."""
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -40,8 +41,9 @@ def owned(file: Path) -> Iterator[None]:
             raise StoreUnavailable(
                 f"{file}: process {holder} uses it: stop that, or give another data folder"
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # on a full disk the holder stays unknown
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         _make_private(file)
         yield
     finally:
@@ -60,9 +62,12 @@ def _make_private(file: Path) -> None:
 
 
 @contextmanager
-def connected(file: Path, options: SqliteOptions, *, read_only: bool) -> Iterator[Connection]:
-    """The one connection. To be used by one thread, that which enters this."""
-    engine = _engine(file, options, read_only=read_only)
+def connected(file: Path, options: SqliteOptions, *, read_only: bool, alone: bool = False) -> Iterator[Connection]:
+    """The one connection. To be used by one thread, that which enters this.
+
+    Where it shall be *alone*, no other process can read meanwhile, and nothing is written on the disk to open it.
+    """
+    engine = _engine(file, options, read_only=read_only, alone=alone)
     try:
         with translated(file), engine.connect() as connection:
             yield connection
@@ -70,10 +75,12 @@ def connected(file: Path, options: SqliteOptions, *, read_only: bool) -> Iterato
         engine.dispose()
 
 
-def _engine(file: Path, options: SqliteOptions, *, read_only: bool) -> Engine:
+def _engine(file: Path, options: SqliteOptions, *, read_only: bool, alone: bool) -> Engine:
     def connect() -> sqlite3.Connection:
         connection = open_file(file, options, read_only=read_only)
         try:
+            if alone:  # the index of the log is kept in memory then (sqlite.org/wal.html#noshm)
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             if not read_only:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute(f"PRAGMA synchronous = {'FULL' if options.survive_power_loss else 'NORMAL'}")

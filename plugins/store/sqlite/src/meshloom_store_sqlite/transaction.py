@@ -78,6 +78,8 @@ class SqliteTransaction(Transaction):
         self._session = session
         self._pending: list[tuple[Statements, dict[str, Any]]] = []
         self._failure: StoreError | None = None
+        self.has_written = False
+        """Whether anything was put or deleted."""
 
     async def get(self, kind: type[E], id: str) -> E:
         """See :class:`meshloom.store.Transaction`."""
@@ -149,3 +151,4 @@ class SqliteTransaction(Transaction):
     def _check_writable(self) -> None:
         if self._session.read_only:
             raise StoreUnavailable(f"{self._session.file}: the store was opened to be read only")
+        self.has_written = True

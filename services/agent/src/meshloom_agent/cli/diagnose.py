@@ -246,5 +246,5 @@ def level(daemon_addr: str, level: str) -> None:
 
     name = "WARN" if level.lower() == "warning" else level.upper()  # the protocol has one name for it
     with daemon(daemon_addr) as stub:
-        stub.SetLogLevel(pb.SetLogLevelRequest(level=pb.LogLevel.Value(name)), timeout=10)
+        stub.SetLogLevel(pb.SetLogLevelRequest(level=name), timeout=10)
     say(f"Log level set to {level.lower()}")

@@ -46,7 +46,7 @@ def answer_to(error: Exception) -> Response | None:
     if isinstance(error, GroupInUse):
         return refusal(400, str(error))
     if isinstance(error, StoreUnavailable):
-        return refusal(503, "the server cannot store anything now: try again later")
+        return refusal(503, f"the server cannot store anything now: {error}")
     for kind in type(error).__mro__:
         if kind in _STATUSES:
             return refusal(_STATUSES[kind], str(error).lower())  # clients compare with lower-case messages

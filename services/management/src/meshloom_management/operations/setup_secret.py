@@ -55,8 +55,10 @@ def kept_secret(folder: Path, *, needed: bool) -> SetupSecret | None:
             return None
         text = file.read_text().strip() if file.exists() else ""
         return SetupSecret(text or _make(file), file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be used: {error}; check the disk, its owner and mode") from error
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be used: {error.strerror}; check the disk, its owner and mode") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: is not text: restore it from a backup, or delete it") from error
 
 
 def _make(file: Path) -> str:

@@ -1,6 +1,7 @@
 """The file of messages that came already: what was remembered outlives the process, however that ended."""
 
 import binascii
+import errno
 import logging
 import os
 import struct
@@ -64,12 +65,22 @@ class Journal:
                 _log.warning("%s: the last %d bytes were written by half and are dropped", self._file, len(data) - end)
                 os.ftruncate(self._descriptor, end)
             if not end:
-                os.write(self._descriptor, BEGIN)
+                self._begin()
         except OSError as error:
             raise ConfigError(f"{self._file}: cannot be used: {error.strerror}; check its owner and mode") from error
         self._size = max(end, len(BEGIN))
         self._limit = 2 * self._size + SLACK
         return records
+
+    def _begin(self) -> None:
+        """Writes the beginning of an empty file, as soon as the disk has room for it."""
+        try:
+            if os.write(self._descriptor, BEGIN) < len(BEGIN):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            self._fail(error)
 
     def close(self) -> None:
         """Closes the file."""
