@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import anyio
@@ -20,7 +21,7 @@ from meshloom_agent.border import Border
 from meshloom_agent.channel import parse_url
 from meshloom_agent.facts import system_meta
 from meshloom_agent.files import AgentSettings, StateDir
-from meshloom_agent.handshakes import Handshakes
+from meshloom_agent.handshakes import Handshakes, with_handshake
 from meshloom_agent.management_client import ManagementClient
 from meshloom_agent.map_keeper import MapKeeper
 from meshloom_agent.maps import TUNNEL, Maps
@@ -322,13 +323,18 @@ class Engine:
         while True:
             await anyio.sleep(LOOK_EVERY)
             if self._mesh.needs_look:
-                self._stats = await self._running.observed()
-                now = anyio.current_time()
+                latest, now = await self._observe(), anyio.current_time()
                 self._mesh.set_traffic({key: each.rx_bytes + each.tx_bytes for key, each in self._stats.items()}, now)
-                self._mesh.set_handshakes(self._handshakes.observe(self._stats, datetime.now(UTC), now), now)
-                self._report.counters.handshakes += self._handshakes.new
+                self._mesh.set_handshakes(latest, now)
                 self._paths.look({key: each.endpoint for key, each in self._stats.items()})
                 self._paths.flush()
+
+    async def _observe(self) -> Mapping[PublicKey, float | None]:
+        """Asks WireGuard for its peers; returns when it last shook hands with each."""
+        self._stats = await self._running.observed()
+        latest = self._handshakes.observe(self._stats, datetime.now(UTC), anyio.current_time())
+        self._report.counters.handshakes += self._handshakes.new
+        return latest
 
     def _report_relays(self) -> None:
         self._report.relays = self._paths.relay_reports()
@@ -345,11 +351,9 @@ class Engine:
 
     async def peers(self) -> list[PeerReport]:
         """All peers of the map, with what WireGuard says of them now."""
-        try:
-            stats = await self._running.observed()
-        except MeshError:
-            stats = self._stats
-        now = anyio.current_time()
+        with suppress(MeshError):  # then by what it said last
+            await self._observe()
+        stats, latest, now = self._stats, self._handshakes.latest, anyio.current_time()
         return [
             PeerReport(
                 key,
@@ -361,5 +365,5 @@ class Engine:
                 self._paths.transport_to(key) if path.is_relayed else "",
             )
             for key, remote in self._mesh.peers.items()
-            for path in [self._mesh.status(key, now)]
+            for path in [with_handshake(self._mesh.status(key, now), latest(key), now)]
         ]

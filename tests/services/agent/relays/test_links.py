@@ -203,13 +203,28 @@ async def test_what_stands_is_left_when_it_dies_while_it_cannot_be_replaced(worl
     world.network.open(("a", 80))
 
 
-async def test_a_relay_that_is_silent_after_a_direct_path_was_lost_is_connected_to_anew(world):
+async def test_a_relay_that_answers_after_a_direct_path_was_lost_keeps_its_connection_which_others_share(world):
     url = world.start("a")
     one, two = await world.pair(url)
     before = one.links.session(url)
-    one.links.suspect(url)
-    await until(lambda: one.links.session(url) is not before)
+    heard = before.received
+    for times in range(1, 4):
+        one.links.suspect(url)
+        await world.later(3)
+        assert before.received >= heard + times
+    await world.talk(one, two)
+    assert one.links.session(url) is before
     assert one.lost == two.lost == []
+
+
+async def test_a_relay_that_answers_nothing_after_a_direct_path_was_lost_is_connected_to_anew(world):
+    url = world.start("a")
+    one, _ = await world.pair(url)
+    before = one.links.session(url)
+    before.message_received = lambda _message: None
+    one.links.suspect(url)
+    await world.until(lambda: one.links.session(url) is not before, 60)
+    assert one.lost == []
 
 
 # -- transports ----------------------------------------------------------------------------------------------------

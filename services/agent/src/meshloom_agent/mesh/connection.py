@@ -21,6 +21,7 @@ from meshloom_agent.mesh.options import MeshOptions
 from meshloom_agent.mesh.path import Health, PathChoice, ThroughTurn, Way
 from meshloom_agent.mesh.relay import OwnRelays, RelayChoice, RelayUse
 from meshloom_agent.mesh.search import LOST, NO_ADDRESS, NO_DIRECT_PATH, NOT_OFFERED, SWITCHED_OFF, Search, Try
+from meshloom_agent.mesh.silence import Silence
 from meshloom_agent.mesh.status import ConnectionState, PathStatus, connecting_status, direct_status
 
 EARLY_CANDIDATES = 32
@@ -75,8 +76,8 @@ class PeerConnection:
         self._relay = RelayChoice(self.controlling, options.relays)
         self._probe = PathProbe(options.mtu)
         self._path = PathChoice(options.patience)
-        self._way = Way.NONE
-        self._since = now
+        self._way, self._since = Way.NONE, now
+        self._silence = Silence(options.handshake_within)
         spread = 1 + entropy(1)[0] / 510
         self._offers = OfferTimer(options.first_wait, options.longest_wait, options.absent_wait, spread, now, now)
         self._learn_until: float | None = None
@@ -190,14 +191,12 @@ class PeerConnection:
             self._follow(now)
 
     def handshake(self, latest: float | None, now: float) -> None:
-        """When WireGuard last shook hands; a path over which it no longer does is given up."""
-        dead = latest is None or now - latest > self._options.handshake_within
-        if not dead or now - self._since <= self._options.handshake_within:
+        """When WireGuard last shook hands; a path over which it does not is given up."""
+        if not self._silence.is_dead(latest, self._since, now):
             return
         if self._way is Way.DIRECT:
             self._restart(now)
         elif self._way is Way.RELAYED:
-            self._since = now
             self._choose_relay(now, anew=True)
 
     def handle_timer(self, now: float) -> None:

@@ -24,7 +24,7 @@ FIRST_RETRY, LONGEST_RETRY = 0.2, 30.0
 STAGGER = 0.3
 """Seconds until the next transport of the list is tried beside those before it."""
 SILENT = 1.0
-"""Seconds without a word from a relay that is suspected to be out of reach."""
+"""Seconds in which a relay that is suspected to be out of reach answers a question; longer where the line is slow."""
 MEASURED_WITHIN = 3.0
 """Seconds in which a transport has found out how long a message its path carries."""
 AVOID_FIRST, AVOID_LONGEST = 600.0, 3600.0
@@ -94,12 +94,17 @@ class RelayLink:
         self._again.set()
 
     async def prove(self) -> None:
-        """A direct path was lost, and the way to the relay may be with it: connect anew if nothing comes from there."""
+        """Asks the relay for ourselves, since a direct path was lost and the way to it may be, too.
+
+        Others use the connection as well: only where no answer comes is it replaced.
+        """
         session = self.session
         if session is None or self._is_suspected:
             return
         self._is_suspected, heard = True, session.received
-        await anyio.sleep(SILENT)
+        session.ask([self._links.id])
+        await anyio.sleep(max(SILENT, 2 * session.took))
+        session.forget([self._links.id])
         self._is_suspected = False
         if session is self.session and session.received == heard:
             self.renew()

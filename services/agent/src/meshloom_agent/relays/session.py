@@ -28,6 +28,7 @@ class Session(Receiver):
     Attributes:
         home: How the relay calls itself, once it has accepted us.
         received: Messages that came.
+        took: Seconds until the relay accepted us.
         lost: Why the session is over; empty until then.
         over: Set once it is.
     """
@@ -36,14 +37,15 @@ class Session(Receiver):
         self.connection: Connection | None = None
         self.home: HomeRelay | None = None
         self.lost, self.over = "", anyio.Event()
-        self.received = 0
+        self.received, self.took = 0, 0.0
         self._packets, self._changed = packets, changed
         self._client: RelayClient | None = None
+        self._began = 0.0
         self._wake = anyio.Event()
 
     def begin(self, connection: Connection, id: RelayPeerID, token: bytes) -> None:
         """Authenticate on that connection."""
-        self.connection = connection
+        self.connection, self._began = connection, anyio.current_time()
         self._client = RelayClient(id, token, anyio.current_time())
         self._drain()
 
@@ -128,6 +130,7 @@ class Session(Receiver):
     def _act(self, event: Event, connection: Connection) -> None:
         match event:
             case Authenticated(url):
+                self.took = anyio.current_time() - self._began
                 self.home = HomeRelay(url, _packed(connection.remote[0]))
             case PeerOnline(peer):
                 self._changed(peer, True)
