@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -307,3 +309,35 @@ def test_the_whole_server_need_not_relay(tmp_path):
     finally:
         program.process.kill()
         program.process.wait()
+
+
+def cut(connection):
+    """Ends a connection by a reset, whatever is on its way."""
+    inner = connection._websocket.underlying_transport
+    inner.get_extra_info("socket")._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    inner.abort()
+
+
+@pytest.mark.parametrize("serving", ["picows", "websocket"])
+@pytest.mark.parametrize("name", ["meshloom-relay", "meshloom-server"])
+async def test_connections_that_are_cut_in_the_middle_of_traffic_leave_no_stack_trace(program, ends, serving, name):
+    program.name = name
+    program.start("--log-level", "debug", MESHLOOM_TRANSPORT_BACKENDS=serving, MESHLOOM_RELAY_SECRET="secret")
+    async with by("picows") as transport:
+        for number in range(2, 22, 2):
+            address = program.address()
+            one, two = [await join(ends, transport, address, number + side, "secret") for side in (0, 1)]
+            await meet(one, two)
+            for turn in range(400):
+                one.send(two, bytes(1000 * (number % 4 + 1)))
+                two.send(one, bytes(8000))
+                if turn % number == 0:
+                    await anyio.lowlevel.checkpoint()
+            cut(two.connection)
+            for _ in range(200):
+                one.send(two, bytes(1000))
+                await anyio.lowlevel.checkpoint()
+            cut(one.connection)
+            await until(lambda two=two: two.lost)
+    program.stop()
+    assert not re.search("Traceback|ERROR", program.log.read_text())

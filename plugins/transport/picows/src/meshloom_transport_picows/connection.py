@@ -284,6 +284,8 @@ class Gathering:
         if not self._waiting:
             return
         waiting, self._waiting, self._size = self._waiting, [], 0
+        if self._inner.is_closing():  # it was cut since: what comes for it until that is told goes nowhere
+            return
         self._inner.write(waiting[0] if len(waiting) == 1 else b"".join(waiting))
 
 
