@@ -1,6 +1,7 @@
 """The levels of all programs' logs: one list, for configuration, options and commands alike."""
 
 import logging
+import sys
 from types import MappingProxyType
 
 from meshloom.errors import ConfigError
@@ -18,6 +19,8 @@ LEVELS = MappingProxyType(
     }
 )
 """Numbers of :mod:`logging` by name; ``trace``, ``warn`` and ``panic`` are what NetBird's programs are told."""
+OURS = "meshloom"
+"""Packages of which the names begin so are ours."""
 LISTED = "debug, info, warning, error or fatal"
 
 
@@ -35,3 +38,15 @@ def level_number(name: str, key: str = "log_level") -> int:
     if number is None:
         raise ConfigError(f"{key} = {name!r}: no such level; write {LISTED}")
     return number
+
+
+def set_levels(ours: int, others: int) -> None:
+    """Makes our loggers begin at one level, and all others at the other, but never below WARNING.
+
+    Libraries write what passes through them into their debugging: hpack the headers of every request, and the tokens in
+    these. That is not theirs to tell, whatever the level of ours is.
+    """
+    logging.getLogger().setLevel(max(others, logging.WARNING))
+    for name in {module.partition(".")[0] for module in sys.modules}:
+        if name.startswith(OURS):
+            logging.getLogger(name).setLevel(ours)

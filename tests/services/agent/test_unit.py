@@ -153,7 +153,8 @@ def test_systemd_itself_reads_what_was_meant(open_folder, odd):
     verify = ["systemd-analyze", "verify", "--man=no", file]
     verified = subprocess.run(verify, capture_output=True, text=True, check=False, timeout=60)
     assert (verified.returncode, verified.stderr) == (0, "")
-    (command,) = re.findall(r"Command Line: (.*)", read_by_systemd(open_folder))
+    command, reload = re.findall(r"Command Line: (.*)", read_by_systemd(open_folder))
+    assert reload.startswith("/bin/kill -HUP ")
     read = [word.replace(r"\$", "$").replace("$$", "$") for word in shlex.split(command)]  # $$ is read at the start
     assert read == [
         str(program),

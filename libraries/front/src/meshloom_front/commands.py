@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -15,7 +16,7 @@ from meshloom import __version__
 from meshloom.config import keys_of
 from meshloom.errors import ConfigError, MeshError
 from meshloom.inventory import check_config, describe_offers, offers
-from meshloom.log_levels import level_number
+from meshloom.log_levels import level_number, set_levels
 from meshloom.log_lines import log_to
 from meshloom.plugins import Plugins
 from meshloom.service import Setup, read_setup
@@ -32,8 +33,6 @@ Exit codes:
   1  failed: a file that cannot be written, a store that does not open
   2  wrong use: an option, a value, the configuration file, an address that is taken
 """  # \b is click's mark for lines kept as they are
-QUIET = {"alembic": logging.WARNING, "uvicorn.access": logging.WARNING, "uvicorn.error": logging.ERROR}
-"""Libraries that tell every step, every request, and every request that strangers get wrong; all of it with debug."""
 
 
 class ServerGroup(click.Group):
@@ -125,6 +124,7 @@ def _setup(
 def start(setup: Callable[[], Setup[ServerConfig]], run: Run) -> None:
     """Read the configuration and run; ends the process with a sentence and a code where it cannot."""
     sys.excepthook = show_crash
+    signal.signal(signal.SIGHUP, lambda *_: None)  # ends nothing, not even before there is something to read again
     with_uvloop: dict[str, Any] = {"backend": "asyncio", "backend_options": {"use_uvloop": True}}
     try:
         made = setup()
@@ -141,24 +141,15 @@ def start(setup: Callable[[], Setup[ServerConfig]], run: Run) -> None:
 
 
 def _log_from(level: str) -> None:
-    """Log to standard error, from that level on; of what libraries tell, only what an operator can act upon.
+    """Log to standard error, from that level on; what libraries tell, from WARNING on.
 
     Raises:
         ConfigError: There is no such level.
     """
     number = level_number(level)
-    logging.basicConfig(level=number, handlers=[log_to(logging.StreamHandler())])
-    logging.getLogger("uvicorn.access").addFilter(_without_query)
-    if number > logging.DEBUG:
-        for library, least in QUIET.items():
-            logging.getLogger(library).setLevel(max(number, least))
-
-
-def _without_query(record: logging.LogRecord) -> bool:
-    """What follows a question mark is nobody's but the caller's: some put their token there."""
-    if isinstance(record.args, tuple):
-        record.args = tuple(each.partition("?")[0] if isinstance(each, str) else each for each in record.args)
-    return True
+    logging.basicConfig(handlers=[log_to(logging.StreamHandler())])
+    set_levels(number, number)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of every request that strangers get wrong
 
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:

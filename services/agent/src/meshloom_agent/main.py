@@ -36,21 +36,22 @@ def run_daemon(
 ) -> None:
     """Run until SIGTERM or SIGINT; the tunnel goes with it, and comes back with the next start.
 
+    SIGHUP opens the log file again.
+
     Raises:
         MeshError: It cannot start, saying why.
     """
+    signal.signal(signal.SIGHUP, lambda *_: None)  # ends nothing, not even before there is a log to open again
     setup = read_setup(AgentConfig, KINDS, config)
     logs = DaemonLogs()
     logs.install(log_level or setup.config.log_level, log_file)
-    for library in ("aioice", "async_upnp_client"):  # they tell addresses and whole messages
-        logging.getLogger(library).setLevel(logging.WARNING)
     files = StateDir(state_dir)
     roots = _certificates(setup.config.extra_roots)
     environment = checked_environment(setup.config, os.environ)
 
     async def run() -> None:
         async with AsyncExitStack() as opened:
-            signals = opened.enter_context(anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
+            signals = opened.enter_context(anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
             context = TransportContext(extra_roots=roots, proxy=proxy(setup.config.proxy))
             transports = [
                 NamedTransport(
@@ -74,8 +75,10 @@ def run_daemon(
                 await opened.enter_async_context(open_metrics(daemon, address))
             async with daemon.running(), open_socket(daemon, socket, setup.config.socket_group, logs):
                 tell_ready()
-                async for _ in signals:
-                    return
+                async for number in signals:
+                    if number is not signal.SIGHUP:
+                        return
+                    logs.reopen()
 
     with files.held():
         anyio.run(run)  # not on uvloop: pyroute2 needs a loop that opens netlink sockets

@@ -1,6 +1,7 @@
 """The daemon as a process: its metrics, and its log in a bundle."""
 
 import io
+import signal
 import subprocess
 import sys
 import tarfile
@@ -17,7 +18,7 @@ BIN = Path(sys.executable).parent / "meshloom"
 
 
 @pytest.fixture
-def process(tmp_path):
+def daemon(tmp_path):
     """A daemon that is not connected, its metrics on a free port that its log names, logging little to a file."""
     socket, log = tmp_path / "agent.sock", tmp_path / "log"
     (tmp_path / "agent.toml").write_text('log_level = "warning"\n')
@@ -26,11 +27,28 @@ def process(tmp_path):
     program = subprocess.Popen([BIN, "service", "run", *where, *what], stderr=subprocess.PIPE)
     try:
         wait_until(socket.exists, 30, "the daemon listens")
-        yield f"unix://{socket}", log
+        yield program, f"unix://{socket}", log
     finally:
         program.terminate()
         _, errors = program.communicate(timeout=30)
     assert errors == b""
+
+
+@pytest.fixture
+def process(daemon):
+    """Its address and its log."""
+    return daemon[1:]
+
+
+async def test_its_log_goes_on_in_a_new_file_after_a_rename_and_at_a_hangup(daemon, run):
+    program, address, log = daemon
+    assert (await run("debug", "log", "level", "info", "--daemon-addr", address)).code == 0
+    for rotated in (log.with_name("log.1"), log.with_name("log.2")):
+        log.rename(rotated)
+        program.send_signal(signal.SIGHUP)
+        wait_until(lambda: log.exists() and "log file opened again" in log.read_text(), 10, "the log is opened again")
+        assert program.poll() is None
+    assert (await run("status", "--check", "live", "--daemon-addr", address)).code == 0
 
 
 async def test_its_debugging_is_in_a_bundle_though_the_log_has_less(process, run, tmp_path):

@@ -52,7 +52,7 @@ address_option = click.option(
     "--log-file",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar=["MESHLOOM_LOG_FILE", "NB_LOG_FILE"],
-    help="File to log to. [default: standard error]",
+    help="File to log to; after a rename, or at SIGHUP, it is made again. [default: standard error]",
 )
 @click.option(
     "--metrics",

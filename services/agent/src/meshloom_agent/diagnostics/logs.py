@@ -6,13 +6,14 @@ from collections import deque
 from pathlib import Path
 
 from meshloom.errors import ConfigError
-from meshloom.log_levels import level_number
+from meshloom.log_file import LogFile
+from meshloom.log_levels import level_number, set_levels
 from meshloom.log_lines import log_to
+
+_log = logging.getLogger(__name__)
 
 MOST_BYTES = 4 << 20
 LONGEST_LINE = 8 << 10
-LOUD = ("pyroute2", "grpc", "asyncio", "picows", "websockets", "quic")
-"""Libraries whose own debugging drowns ours."""
 
 
 class LogRing(logging.Handler):
@@ -61,16 +62,21 @@ class DaemonLogs:
         """
         number = level_number(level)
         try:
-            self._shown = log_to(logging.FileHandler(file) if file else logging.StreamHandler(sys.stderr))
+            self._shown = log_to(LogFile(file) if file else logging.StreamHandler(sys.stderr))
         except OSError as error:
             raise ConfigError(f"--log-file {file}: cannot be written: {error.strerror}") from error
         root = logging.getLogger()
         root.addHandler(self._shown)
         root.addHandler(self.ring)
-        for name in {module.partition(".")[0] for module in sys.modules}:
-            if name.startswith("meshloom"):
-                logging.getLogger(name).setLevel(logging.DEBUG)
         self.level = number
+
+    def reopen(self) -> None:
+        """Open the log's file of that name; nothing without one."""
+        if isinstance(self._shown, LogFile):
+            if self._shown.reopen():
+                _log.info("log file opened again")
+            else:
+                _log.warning("the log file cannot be opened again; the old one is written on")
 
     @property
     def level(self) -> int:
@@ -80,6 +86,4 @@ class DaemonLogs:
     @level.setter
     def level(self, number: int) -> None:
         self._shown.setLevel(number)
-        logging.getLogger().setLevel(number)  # of libraries nobody needs more than is asked for
-        for name in LOUD:
-            logging.getLogger(name).setLevel(max(number, logging.INFO))
+        set_levels(logging.DEBUG, number)
