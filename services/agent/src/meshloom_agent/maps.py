@@ -16,6 +16,7 @@ from meshloom_agent.network import OwnAddress, is_refused, mtu_refusal, own_addr
 from meshloom_agent.paths import Paths
 from meshloom_agent.report import Report
 from meshloom_agent.trust import MapRefused, Refusals, Surroundings, check_overlay
+from meshloom_agent.unenforced import unenforced
 
 _log = logging.getLogger(__name__)
 
@@ -157,6 +158,7 @@ class Maps:
         refusals = Refusals()
         peers = remote_peers(use.map, self._key.public, own.addresses, refusals, around=self.around)
         report.refuse("network map", refusals.told)
+        report.refuse("policies", unenforced(use.map))
         paths.mesh.set_peers(peers, anyio.current_time())
         self._apply_soon()
         paths.flush()

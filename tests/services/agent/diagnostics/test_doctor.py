@@ -70,6 +70,7 @@ def test_where_all_is_well_nothing_is_found():
 
 UNTRUSTED = attrs.evolve(WEB, headers={}, distrust="certificate is not yet valid")
 NO_BACKEND = (Offer("tunnel", "wireguard-go", "/dev/net/tun does not exist", chosen=False),)
+UNENFORCED = ("not enforced by this machine yet: ports of policies; peers that it is connected with reach everything",)
 CASES = [
     (checks.daemon, changed(daemon_trouble="no daemon listens on /x"), Level.ERROR, "no daemon", "service start"),
     (checks.daemon, changed(daemon_trouble="/x: the daemon talks with root"), Level.ERROR, "root", "socket_group"),
@@ -80,6 +81,9 @@ CASES = [
     (checks.connection, changed(daemon_trouble="away"), Level.UNKNOWN, "no daemon", ""),
     (checks.management, changed(warnings=("the overlay 0.0.0.0/1 is refused",)), Level.WARNING, "0.0.0.0/1", "ask"),
     (checks.management, changed(daemon_trouble="away"), Level.UNKNOWN, "no daemon", ""),
+    (checks.management, changed(warnings=UNENFORCED), Level.OK, "nothing", ""),
+    (checks.policies, changed(warnings=UNENFORCED), Level.WARNING, "ports of policies", "own firewall"),
+    (checks.policies, changed(daemon_trouble="away"), Level.UNKNOWN, "no daemon", ""),
     (checks.tunnel, changed(tunnels=NO_BACKEND, has_tun=False), Level.ERROR, "/dev/net/tun", "modprobe tun"),
     (checks.tunnel, changed(tunnels=()), Level.ERROR, "no backend", "wireguard-go"),
     (checks.tunnel, changed(tunnels=NO_BACKEND, is_root=False), Level.UNKNOWN, "without root", ""),

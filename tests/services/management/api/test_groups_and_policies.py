@@ -255,3 +255,58 @@ async def test_users_of_ssh_belong_to_ssh_only(furnished):
     wish = policy(protocol="tcp", ports=["22"], authorized_groups={"group": ["root"]})
     made = await furnished.ask("owner", "POST", "/api/policies", json=wish)
     assert "authorized_groups" not in made.json()["rules"][0]
+
+
+async def warned(server, method, path, body):
+    answer = await server.ask("owner", method, path, json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json().get("warnings")
+
+
+async def test_peers_of_a_group_that_do_not_exist_are_named_in_the_answer_and_in_the_log(furnished, caplog):
+    body = {"name": "g", "peers": ["peer", "nobody", "nobody", "x" * 500]}
+    said = f"peers that do not exist are left out: 'nobody', '{'x' * 64}'"
+    assert await warned(furnished, "POST", "/api/groups", body) == [said]
+    assert await warned(furnished, "PUT", "/api/groups/empty", {**body, "name": "empty"}) == [said]
+    assert f"group 'g', written by owner@example.test: {said}" in caplog.text
+    assert await warned(furnished, "PUT", "/api/groups/empty", {"name": "empty", "peers": ["peer"]}) is None
+    assert "warnings" not in (await furnished.ask("owner", "GET", "/api/groups/empty")).json()
+
+
+async def test_of_very_many_ten_are_named(furnished):
+    (said,) = await warned(furnished, "POST", "/api/groups", {"name": "g", "peers": [f"p{n}" for n in range(5000)]})
+    assert said.endswith("'p9' and 4990 more")
+
+
+async def test_what_a_policy_names_that_does_not_exist_is_said(furnished, caplog):
+    wish = policy(sources=["group", "gone"], destinations=["gone", "other-gone"])
+    groups = "groups that do not exist are left out: 'gone', 'other-gone'"
+    assert await warned(furnished, "POST", "/api/policies", wish) == [groups]
+    assert f"policy 'p', written by owner@example.test: {groups}" in caplog.text
+    ends = policy(sources=None, sourceResource={"id": "no-peer", "type": "peer"})
+    peers = "peers that do not exist are left out: 'no-peer'"
+    checks = "posture checks that do not exist are left out: 'c'"
+    assert await warned(furnished, "POST", "/api/policies", {**ends, "source_posture_checks": ["c"]}) == [peers, checks]
+    ssh = policy(protocol="netbird-ssh", authorized_groups={"group": ["root"], "gone": []})
+    assert (await warned(furnished, "POST", "/api/policies", ssh))[0] == "groups that do not exist are left out: 'gone'"
+
+
+@pytest.mark.parametrize(
+    ("rule", "named"),
+    [
+        ({}, None),
+        ({"protocol": "tcp", "ports": ["22"]}, "ports and protocols"),
+        ({"protocol": "udp", "port_ranges": [{"start": 1, "end": 9}]}, "ports and protocols"),
+        ({"protocol": "icmp"}, "protocols"),
+        ({"bidirectional": False}, "directions"),
+        ({"action": "drop"}, "denials"),
+        ({"protocol": "tcp", "ports": ["22"], "enabled": False}, None),
+    ],
+)
+async def test_an_answer_does_not_pretend_that_agents_enforce_more_than_they_do(furnished, rule, named):
+    made = (await furnished.ask("owner", "POST", "/api/policies", json=policy(**rule))).json()
+    ours = f"Meshloom's agents do not enforce {named} yet, unlike NetBird's clients"
+    expected = named and [f"{ours}: on them the peers of both sides reach each other in everything"]
+    assert made.get("warnings") == expected
+    assert (await furnished.ask("owner", "GET", f"/api/policies/{made['id']}")).json() == made
+    assert made in (await furnished.ask("owner", "GET", "/api/policies")).json()

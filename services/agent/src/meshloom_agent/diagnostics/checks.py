@@ -9,6 +9,7 @@ import attrs
 from meshloom.text import LONGEST_LINE, printable
 from meshloom_agent.diagnostics.facts import WIREGUARD_HEADER, Facts, tunnel_mtu
 from meshloom_agent.diagnostics.filters import firewall_objections
+from meshloom_agent.unenforced import BEGINNING as UNENFORCED
 
 
 class Level(IntEnum):
@@ -92,10 +93,20 @@ def management(facts: Facts) -> Finding:
     """Whether the daemon does all that management says."""
     if facts.daemon_trouble:
         return Finding("management", Level.UNKNOWN, "no daemon to ask")
-    if facts.warnings:
+    if refused := [text for text in facts.warnings if not text.startswith(UNENFORCED)]:
         fix = "ask whoever runs the server; what is refused is not done, the rest is"
-        return Finding("management", Level.WARNING, "; ".join(facts.warnings), fix)
+        return Finding("management", Level.WARNING, "; ".join(refused), fix)
     return Finding("management", Level.OK, "nothing that it says is refused")
+
+
+def policies(facts: Facts) -> Finding:
+    """Whether the daemon enforces all that policies say."""
+    if facts.daemon_trouble:
+        return Finding("policies", Level.UNKNOWN, "no daemon to ask")
+    if said := [text for text in facts.warnings if text.startswith(UNENFORCED)]:
+        fix = "let policies connect only machines that may reach everything, or limit it by this host's own firewall"
+        return Finding("policies", Level.WARNING, "; ".join(said), fix)
+    return Finding("policies", Level.OK, "they limit nothing but who is connected with whom")
 
 
 def tunnel(facts: Facts) -> Finding:
@@ -280,6 +291,7 @@ CHECKS: tuple[Check, ...] = (
     daemon,
     connection,
     management,
+    policies,
     tunnel,
     transports,
     state_folder,

@@ -1,6 +1,7 @@
 """What an endpoint of the API is: one row of the table that the router and the description are made of."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -13,6 +14,8 @@ from meshloom_management.api.authentication import Caller, check_permission, val
 from meshloom_management.api.config import ApiConfig
 from meshloom_management.api.permissions import Module, Need, Operation, may
 from meshloom_management.operations.setup import FirstSetup
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -66,6 +69,11 @@ class Call:
     def latest(self) -> AccountState:
         """The caller's account as it is now, own changes included."""
         return self.accounts.state(self.state.account.id)
+
+    def warn(self, what: str, texts: Iterable[str]) -> None:
+        """Says in the log, too, what the answer warns of."""
+        for text in texts:
+            _log.warning("%s, written by %s: %s", what, self.user.email or self.user.name or self.user.id, text)
 
     def may(self, module: Module, operation: Operation) -> bool:
         """Whether the caller's role allows it."""

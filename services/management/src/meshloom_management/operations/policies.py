@@ -9,6 +9,7 @@ from meshloom.model.policy import Action, Policy, PortRange, Protocol, Rule
 from meshloom.model.state import AccountState
 from meshloom_management.accounts import Draft
 from meshloom_management.errors import InvalidArgument, NotFound
+from meshloom_management.operations.left_out import left_out
 from meshloom_management.operations.names import checked_length, checked_name
 
 _PORTS = range(1, 65536)
@@ -58,6 +59,7 @@ class PolicyWish:
     description: str
     enabled: bool
     rules: Sequence[RuleWish]
+    posture_checks: Sequence[str] = ()
 
 
 def create(draft: Draft, wish: PolicyWish) -> Policy:
@@ -100,6 +102,38 @@ def existing(state: AccountState, id: str) -> Policy:
     if policy is None:
         raise NotFound(f"policy: {id} not found")
     return policy
+
+
+def left_out_of(state: AccountState, wish: PolicyWish) -> list[str]:
+    """Returns sentences about what a policy names that there is not."""
+    groups = [
+        id
+        for rule in wish.rules
+        for ids in (rule.sources, rule.destinations, rule.authorized_groups)
+        for id in ids or ()
+    ]
+    ends = [end.id for rule in wish.rules for end in (rule.source_resource, rule.destination_resource) if end]
+    return [
+        *left_out("groups", groups, state.groups),
+        *left_out("peers", ends, state.peers),
+        *left_out("posture checks", wish.posture_checks, ()),
+    ]
+
+
+def unenforced(policy: Policy) -> list[str]:
+    """Returns a sentence where a policy's rules say more than who is connected with whom."""
+    rules = [rule for rule in policy.rules if policy.enabled and rule.enabled]
+    parts = {
+        "ports": any(rule.ports or rule.port_ranges for rule in rules),
+        "protocols": any(rule.protocol is not Protocol.ALL for rule in rules),
+        "directions": any(not rule.bidirectional for rule in rules),
+        "denials": any(rule.action is Action.DROP for rule in rules),
+    }
+    named = [name for name, is_there in parts.items() if is_there]
+    if not named:
+        return []
+    ours = f"Meshloom's agents do not enforce {' and '.join(named)} yet, unlike NetBird's clients"
+    return [f"{ours}: on them the peers of both sides reach each other in everything"]
 
 
 def _put(draft: Draft, id: PolicyID, wish: PolicyWish, old: Policy | None) -> Policy:

@@ -1,15 +1,20 @@
 """``/api/groups``: named sets of peers."""
 
+from collections.abc import Callable, Sequence
+
 import attrs
 
 from meshloom.model.group import Group
 from meshloom.model.ids import GroupID
 from meshloom.model.state import AccountState
+from meshloom_management.accounts import Draft
 from meshloom_management.api.endpoint import Call, Endpoint
 from meshloom_management.api.errors import Refused
+from meshloom_management.api.json import optional
 from meshloom_management.api.permissions import Module, Operation
 from meshloom_management.errors import InvalidArgument, NotFound
 from meshloom_management.operations import groups
+from meshloom_management.operations.left_out import left_out
 
 
 @attrs.frozen
@@ -49,7 +54,11 @@ class GroupMinimum:
 
 @attrs.frozen
 class GroupAnswer:
-    """A group with its peers."""
+    """A group with its peers.
+
+    Args:
+        warnings: What of the request was left out.
+    """
 
     id: str
     name: str
@@ -58,6 +67,7 @@ class GroupAnswer:
     peers_count: int
     resources: list[ResourceReference] = attrs.field(factory=list)
     resources_count: int = 0
+    warnings: list[str] | None = optional()
 
 
 def minimum(group: Group) -> GroupMinimum:
@@ -65,11 +75,9 @@ def minimum(group: Group) -> GroupMinimum:
     return GroupMinimum(group.id, group.name, len(group.peers))
 
 
-def _answer(state: AccountState, group: Group) -> GroupAnswer:
-    peers = [state.peers[id] for id in sorted(group.peers) if id in state.peers]
-    return GroupAnswer(
-        group.id, group.name, group.issued, [PeerMinimum(peer.id, peer.name) for peer in peers], len(peers)
-    )
+def _answer(state: AccountState, group: Group, left_out: Sequence[str] = ()) -> GroupAnswer:
+    peers = [PeerMinimum(id, state.peers[id].name) for id in sorted(group.peers) if id in state.peers]
+    return GroupAnswer(group.id, group.name, group.issued, peers, len(peers), warnings=list(left_out) or None)
 
 
 async def _list(call: Call) -> list[GroupAnswer]:
@@ -85,16 +93,22 @@ async def _get(call: Call) -> GroupAnswer:
 
 
 async def _create(call: Call) -> GroupAnswer:
-    wish = _checked(call.body)
-    group = await call.change(lambda draft: groups.create(draft, wish.name, wish.peers or ()))
-    return _answer(call.latest(), group)
+    return await _written(call, groups.create)
 
 
 async def _update(call: Call) -> GroupAnswer:
-    wish = _checked(call.body)
     id = GroupID(call.path["id"])
-    group = await call.change(lambda draft: groups.update(draft, id, wish.name, wish.peers or ()))
-    return _answer(call.latest(), group)
+    return await _written(call, lambda draft, name, peers: groups.update(draft, id, name, peers))
+
+
+async def _written(call: Call, write: Callable[[Draft, str, Sequence[str]], Group]) -> GroupAnswer:
+    wish = _checked(call.body)
+    peers = wish.peers or ()
+    group, unknown = await call.change(
+        lambda draft: (write(draft, wish.name, peers), left_out("peers", peers, draft.state.peers))
+    )
+    call.warn(f"group {group.name!r}", unknown)
+    return _answer(call.latest(), group, unknown)
 
 
 async def _delete(call: Call) -> None:

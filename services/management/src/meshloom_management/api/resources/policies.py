@@ -1,12 +1,13 @@
 """``/api/policies``: who may reach what."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
 from meshloom.model.ids import GroupID, PolicyID
 from meshloom.model.policy import Policy, Rule
 from meshloom.model.state import AccountState
+from meshloom_management.accounts import Draft
 from meshloom_management.api.endpoint import Call, Endpoint
 from meshloom_management.api.json import optional
 from meshloom_management.api.permissions import Module, Operation
@@ -86,7 +87,11 @@ class RuleAnswer:
 
 @attrs.frozen
 class PolicyAnswer:
-    """A policy."""
+    """A policy.
+
+    Args:
+        warnings: What of the request was left out, and what of the policy is not enforced everywhere.
+    """
 
     id: str
     name: str
@@ -94,6 +99,7 @@ class PolicyAnswer:
     enabled: bool
     rules: list[RuleAnswer]
     source_posture_checks: list[str]
+    warnings: list[str] | None = optional()
 
 
 def _wish(request: PolicyRequest) -> PolicyWish:
@@ -102,6 +108,7 @@ def _wish(request: PolicyRequest) -> PolicyWish:
         description=request.description,
         enabled=request.enabled,
         rules=[_rule_wish(rule) for rule in request.rules or ()],
+        posture_checks=request.source_posture_checks or (),
     )
 
 
@@ -128,7 +135,7 @@ def _target(resource: ResourceReference | None) -> Target | None:
     return Target(resource.id, resource.type) if resource is not None else None
 
 
-def _answer(state: AccountState, policy: Policy) -> PolicyAnswer:
+def _answer(state: AccountState, policy: Policy, left_out: Sequence[str] = ()) -> PolicyAnswer:
     return PolicyAnswer(
         id=policy.id,
         name=policy.name,
@@ -136,6 +143,7 @@ def _answer(state: AccountState, policy: Policy) -> PolicyAnswer:
         enabled=policy.enabled,
         rules=[_rule_answer(state, rule) for rule in policy.rules],
         source_posture_checks=list(policy.source_posture_checks),
+        warnings=[*left_out, *policies.unenforced(policy)] or None,
     )
 
 
@@ -171,15 +179,18 @@ async def _get(call: Call) -> PolicyAnswer:
 
 
 async def _create(call: Call) -> PolicyAnswer:
-    wish = _wish(call.body)
-    policy = await call.change(lambda draft: policies.create(draft, wish))
-    return _answer(call.latest(), policy)
+    return await _written(call, _wish(call.body), policies.create)
 
 
 async def _update(call: Call) -> PolicyAnswer:
-    wish, id = _wish(call.body), PolicyID(call.path["id"])
-    policy = await call.change(lambda draft: policies.update(draft, id, wish))
-    return _answer(call.latest(), policy)
+    id = PolicyID(call.path["id"])
+    return await _written(call, _wish(call.body), lambda draft, wish: policies.update(draft, id, wish))
+
+
+async def _written(call: Call, wish: PolicyWish, write: Callable[[Draft, PolicyWish], Policy]) -> PolicyAnswer:
+    policy, left_out = await call.change(lambda draft: (write(draft, wish), policies.left_out_of(draft.state, wish)))
+    call.warn(f"policy {policy.name!r}", left_out)
+    return _answer(call.latest(), policy, left_out)
 
 
 async def _delete(call: Call) -> None:
