@@ -10,8 +10,10 @@ import pytest
 
 from meshloom.testing.deployment import OWNER
 from meshloom.testing.namespaces import wait_until
+from meshloom_agent.management_errors import LoginDenied
 from meshloom_management.api.failures import BURST
 
+pytestmark = pytest.mark.anyio
 SECRET = "X-Meshloom-Setup-Secret"
 
 
@@ -71,6 +73,27 @@ def test_by_netbird_s_variable_the_set_up_is_open_as_netbird_s_is(program, varia
     assert not (server.data / "setup.secret").exists()
     status, made = server.api("POST", "/api/setup", OWNER)
     assert (status, set(made)) == (200, {"user_id", "email", "personal_access_token"})
+
+
+async def test_the_log_tells_who_joined_who_was_refused_and_who_changed_what(server, machine):
+    key = server.set_up().setup_key()
+    one = machine(server.url)
+    await one.login(key, name="laptop")
+    with pytest.raises(LoginDenied):
+        await machine(server.url).login("3bd5b111-2222-3333-4444-555555555555")
+    assert server.api("POST", "/api/groups", {"name": "g", "peers": ["nobody"]})[0] == 200
+    for line in (
+        rf"INFO .* machine 'laptop' \(100\.[\d.]+\) joined with setup key 'k' \({key[:5]}\*{{4}}\)",
+        r"INFO .* a machine at 127\.0\.0\.1 is refused: setup key 3BD5B\*{4} is unknown",
+        r"INFO .* group 'g' was made by owner@example\.test",
+        r"WARNING .* group 'g', written by owner@example\.test: peers that do not exist are left out: 'nobody'",
+    ):
+        assert re.search(line, server.said), server.said
+    assert key not in server.said
+    assert server.token not in server.said
+    counts = server.get(f"http://127.0.0.1:{server.metrics}/metrics")[1].decode()
+    assert "meshloom_management_peers 1.0" in counts
+    assert "meshloom_management_joined_total 1.0" in counts
 
 
 def test_a_token_that_is_deleted_while_a_body_drips_in_writes_nothing(server):

@@ -39,6 +39,7 @@ COMPLAINTS_EVERY = timedelta(minutes=1)
 """The time between two lines of the log about writes that the store refuses."""
 T = TypeVar("T")
 Listener = Callable[[AccountState, AccountState, Change], None]
+Witness = Callable[[AccountState, Mapping[tuple[type[Any], str], Any], Mapping[tuple[type[Any], str], str]], None]
 
 
 def utc_now() -> datetime:
@@ -80,6 +81,7 @@ class Accounts:
         self._keys: dict[str, tuple[AccountID, SetupKeyID]] = {}
         self._tokens: dict[str, tuple[AccountID, TokenID]] = {}
         self._listeners: list[Listener] = []
+        self._witnesses: list[Witness] = []
         self._complained = datetime.min.replace(tzinfo=UTC)
         self._writers: TaskGroup
 
@@ -158,6 +160,10 @@ class Accounts:
     def listen(self, listener: Listener) -> None:
         """Be called, at once and in order, with each change: the snapshot before, the one after, what changed."""
         self._listeners.append(listener)
+
+    def witness(self, witness: Witness) -> None:
+        """Be called, at once and in order, with each write: the snapshot before, what was written, who wrote it."""
+        self._witnesses.append(witness)
 
     async def change(self, account: AccountID, mutate: Callable[[Draft], T]) -> T:
         """Let *mutate* write a draft, store it, and make it the newest snapshot.
@@ -259,6 +265,8 @@ class Accounts:
         self._states[after.account.id] = after
         for listener in self._listeners:
             listener(before, after, change)
+        for witness in self._witnesses:
+            witness(before, draft.written, draft.authors)
 
     def _index(self, account: AccountID, old: Any, new: Any) -> None:
         for entity, add in ((old, False), (new, True)):

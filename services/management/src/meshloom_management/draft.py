@@ -1,7 +1,8 @@
 """One write to an account: what it sees, and what it has put and deleted so far."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +43,9 @@ class Draft:
         self.entropy = entropy
         self.written: dict[tuple[type[Any], str], Any] = {}
         """What is put, or None for what is deleted, by class and id; in the order of the first write."""
+        self.authors: dict[tuple[type[Any], str], str] = {}
+        """Who made each write, where that is known."""
+        self._author = ""
         self._state: AccountState | None = state
         self._account = state.account
         self._collections: dict[str, dict[str, Any]] = {}
@@ -59,6 +63,15 @@ class Draft:
             self._state.follow(self._handed, self._peers)
             self._handed, self._peers = self._state, []
         return self._state
+
+    @contextmanager
+    def by(self, author: str) -> Iterator[None]:
+        """Names who makes the writes of the body."""
+        self._author = author
+        try:
+            yield
+        finally:
+            self._author = ""
 
     def mark(self) -> Mark:
         """What :meth:`go_back` needs."""
@@ -94,6 +107,8 @@ class Draft:
 
     def _write(self, kind: type[Any], id: str, entity: Any) -> None:
         self.written[kind, id] = entity
+        if self._author:
+            self.authors[kind, id] = self._author
         if kind is Peer:
             self._peers.append(PeerID(id))
         self._state = None

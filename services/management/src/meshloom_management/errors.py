@@ -5,6 +5,7 @@
     RuleError
     ├── InvalidArgument       a value breaks a rule
     ├── NotFound              it names something that there is not
+    │   └── SetupKeyRefused   a setup key that cannot be used (any more)
     ├── AlreadyExists         it would make a second one
     ├── PreconditionFailed    the state of things does not allow it
     ├── NotFresh              a message of an agent may have been recorded
@@ -25,6 +26,18 @@ class InvalidArgument(RuleError):
 
 class NotFound(RuleError):
     """The request names something that there is not."""
+
+
+class SetupKeyRefused(NotFound):
+    """A machine showed a setup key that cannot be used.
+
+    Attributes:
+        why: What the operator may know, and whoever shows the key may not.
+    """
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 class AlreadyExists(RuleError):

@@ -27,6 +27,7 @@ from meshloom_management.addresses import RelayCredentials, ServiceAddresses, Tu
 from meshloom_management.api.authentication import Reason
 from meshloom_management.api.config import ApiConfig, setup_is_open
 from meshloom_management.api.failures import Failures
+from meshloom_management.change_log import ChangeLog
 from meshloom_management.container import ManagementContainer
 from meshloom_management.local.commands import add_local_commands
 from meshloom_management.local.requests import answer_line
@@ -91,8 +92,7 @@ async def management(
             dns_domain=config.dns_domain,
         )
         updates = container.updates()
-        gauge = Gauge("meshloom_management_streams", "Peers connected", registry=parts.registry)
-        gauge.set_function(lambda: len(updates))
+        _count_peers(parts.registry, accounts, updates)
         parts.services.append(container.service().methods())
         parts.app = container.api()
         control = ControlSocket(config.data_dir, partial(answer_line, answer=container.desk().answer))
@@ -153,6 +153,16 @@ def _failures(registry: CollectorRegistry) -> Failures:
 def _refusals(registry: CollectorRegistry) -> Refusals:
     counter = Counter("meshloom_management_refused", "Calls of agents that were refused", ["reason"], registry=registry)
     return Refusals(lambda reason: counter.labels(reason).inc())
+
+
+def _count_peers(registry: CollectorRegistry, accounts: Accounts, updates: Updates) -> None:
+    connected = Gauge("meshloom_management_streams", "Peers connected", registry=registry)
+    connected.set_function(lambda: len(updates))
+    peers = Gauge("meshloom_management_peers", "Peers registered", registry=registry)
+    peers.set_function(lambda: sum(len(state.peers) for state in accounts.all().values()))
+    joined = Counter("meshloom_management_joined", "Peers that joined", registry=registry)
+    removed = Counter("meshloom_management_removed", "Peers that were removed", registry=registry)
+    accounts.witness(ChangeLog(joined.inc, removed.inc).written)
 
 
 async def _watch_relays(

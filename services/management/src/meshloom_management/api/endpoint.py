@@ -62,7 +62,8 @@ class Call:
 
         def checked(draft: Draft) -> T:
             check_permission(valid(draft.state, self.caller.token.id, draft.now).user, self.need)
-            return mutate(draft)
+            with draft.by(self._name):
+                return mutate(draft)
 
         return await self.accounts.change(self.state.account.id, checked)
 
@@ -73,7 +74,11 @@ class Call:
     def warn(self, what: str, texts: Iterable[str]) -> None:
         """Says in the log, too, what the answer warns of."""
         for text in texts:
-            _log.warning("%s, written by %s: %s", what, self.user.email or self.user.name or self.user.id, text)
+            _log.warning("%s, written by %s: %s", what, self._name, text)
+
+    @property
+    def _name(self) -> str:
+        return self.user.email or self.user.name or self.user.id
 
     def may(self, module: Module, operation: Operation) -> bool:
         """Whether the caller's role allows it."""

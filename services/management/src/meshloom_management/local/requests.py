@@ -7,13 +7,15 @@ from typing import Any, TypeVar
 import attrs
 
 from meshloom.errors import MeshError
-from meshloom.model.user import PersonalAccessToken
+from meshloom.model.user import PersonalAccessToken, User
 from meshloom_management.accounts import Accounts, Draft
 from meshloom_management.errors import InvalidArgument, PreconditionFailed
 from meshloom_management.operations import owners, tokens
 from meshloom_management.operations.setup import FirstSetup, Owner
 
 R = TypeVar("R")
+HERE = "a command at the server"
+"""Who made a change, for the log."""
 TOKEN_NAME = "made at the server"  # noqa: S105 - how it is listed
 
 
@@ -82,7 +84,7 @@ class Desk:
         if user.is_service_user:
             raise PreconditionFailed(f"{user.name!r} is a service user, which has no password: give it a token")
         hashed = await self._setup.hash(password)
-        await self._accounts.change(state.account.id, lambda draft: owners.set_password(draft, user, hashed))
+        await self._accounts.change(state.account.id, lambda draft: _reset(draft, user, hashed))
         return {"user": user.email, "id": user.id}
 
     async def _create_token(self, request: CreateToken) -> dict[str, str]:
@@ -92,9 +94,9 @@ class Desk:
         def create(draft: Draft) -> PersonalAccessToken:
             if draft.state.users[user.id].is_blocked:
                 raise PreconditionFailed(f"{user.email or user.name!r} is blocked: a token would not be accepted")
-            return tokens.create(
-                draft, user.id, by=user.id, name=request.name or TOKEN_NAME, days=request.days, token=secret
-            )
+            name = request.name or TOKEN_NAME
+            with draft.by(HERE):
+                return tokens.create(draft, user.id, by=user.id, name=name, days=request.days, token=secret)
 
         record = await self._accounts.change(state.account.id, create)
         return {
@@ -102,6 +104,11 @@ class Desk:
             "user": user.email or user.name,
             "expires": record.expires_at.isoformat(" ", "minutes"),
         }
+
+
+def _reset(draft: Draft, user: User, hashed: str) -> None:
+    with draft.by(HERE):
+        owners.set_password(draft, user, hashed)
 
 
 def encode_request(request: Request) -> bytes:

@@ -12,10 +12,11 @@ from meshloom.model.setup_key import SetupKey
 from meshloom.model.state import AccountState
 from meshloom_management.accounts import Accounts
 from meshloom_management.draft import Draft
-from meshloom_management.errors import NotFound, PermissionDenied, PreconditionFailed
+from meshloom_management.errors import NotFound, PermissionDenied, PreconditionFailed, SetupKeyRefused
 from meshloom_management.operations import peers
 from meshloom_management.operations.addresses import free_ipv4, free_ipv6, wants_ipv6
 from meshloom_management.operations.labels import extra_labels, free_label
+from meshloom_management.operations.setup_keys import hint_of
 
 NO_KEY = str(uuid.UUID(int=0))
 """What a client sends in the place of a setup key when it logs in as a user."""
@@ -77,7 +78,7 @@ async def log_out(accounts: Accounts, key: PublicKey) -> None:
     if known is None:
         raise NotFound(f"peer not found: {key}")
     state, peer = known
-    await accounts.change(state.account.id, lambda draft: peers.delete(draft, PeerID(peer.id)))
+    await accounts.change(state.account.id, lambda draft: _delete(draft, PeerID(peer.id), "its own logout"))
 
 
 def _found(accounts: Accounts, key: PublicKey) -> tuple[AccountState, Peer]:
@@ -92,7 +93,7 @@ async def _enrol(accounts: Accounts, request: Login) -> tuple[AccountState, Peer
         raise PermissionDenied("no peer auth method provided, please use a setup key or interactive SSO login")
     found = accounts.find_setup_key(request.setup_key)
     if found is None:
-        raise NotFound("couldn't add peer: setup key is invalid")
+        raise _refused(f"setup key {hint_of(request.setup_key)} is unknown")
     state, key = found
 
     def enrol_once(draft: Draft) -> None:
@@ -122,7 +123,7 @@ def enrol(draft: Draft, key: SetupKey, request: Login) -> Peer:
     """
     current = draft.state.setup_keys.get(key.id)
     if current is None or not current.is_valid(draft.now):
-        raise NotFound("couldn't add peer: setup key is invalid")
+        raise _refused(f"setup key {key.name!r} ({key.hint}) {_why_not(current, draft.now)}")
     if request.labels and not current.allow_extra_dns_labels:
         raise PreconditionFailed("couldn't add peer: setup key doesn't allow extra DNS labels")
     state = draft.state
@@ -161,6 +162,20 @@ def enrol(draft: Draft, key: SetupKey, request: Login) -> Peer:
         draft.put(attrs.evolve(group, peers=group.peers | {id}))
     draft.put(attrs.evolve(current, used_times=current.used_times + 1, last_used=draft.now))
     return peer
+
+
+def _refused(why: str) -> SetupKeyRefused:
+    return SetupKeyRefused("couldn't add peer: setup key is invalid", why)
+
+
+def _why_not(key: SetupKey | None, now: datetime) -> str:
+    if key is None:
+        return "was deleted"
+    if key.revoked:
+        return "is revoked"
+    if key.is_used_up():
+        return f"is used up: {key.used_times} of {key.usage_limit}"
+    return f"expired at {key.expires_at:%Y-%m-%d %H:%M} UTC" if key.is_expired(now) else "is not valid"
 
 
 def _is_news(peer: Peer, request: Login, now: datetime) -> bool:
@@ -205,4 +220,9 @@ def remove_stale(draft: Draft, ids: list[PeerID]) -> None:
     """Remove ephemeral peers that have been away too long."""
     for id in ids:
         if id in draft.state.peers:
-            peers.delete(draft, id)
+            _delete(draft, id, "its absence")
+
+
+def _delete(draft: Draft, id: PeerID, why: str) -> None:
+    with draft.by(why):
+        peers.delete(draft, id)

@@ -1,6 +1,7 @@
 """Setup keys: made, changed, revoked, deleted; their use is a matter of enrolment."""
 
 import hashlib
+import re
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
@@ -14,6 +15,7 @@ from meshloom_management.accounts import Draft
 from meshloom_management.errors import InvalidArgument, NotFound
 from meshloom_management.operations.names import checked_name
 
+_KEY = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _SHOWN = 5
 """How many of its characters a key may be recognised by."""
 
@@ -120,6 +122,11 @@ def existing(state: AccountState, id: str) -> SetupKey:
     if key is None:
         raise NotFound(f"setup key: {id} not found")
     return key
+
+
+def hint_of(text: str) -> str:
+    """Returns what may be shown of a key, in upper case; of a text that is not one, that it is none."""
+    return f"{text[:_SHOWN].upper()}****" if _KEY.fullmatch(text) else "(a text that is not one)"
 
 
 def hash_of(key: str) -> str:

@@ -15,7 +15,7 @@ from meshloom.rpc import management_pb2 as pb
 from meshloom_front.rpc.call import Call, Method, Methods, bidirectional, plain, server_streaming, service, unary
 from meshloom_front.rpc.status import CallFailed, Status
 from meshloom_management.accounts import Accounts
-from meshloom_management.errors import InvalidArgument, PermissionDenied
+from meshloom_management.errors import InvalidArgument, PermissionDenied, SetupKeyRefused
 from meshloom_management.maps.encoding import field
 from meshloom_management.operations import enrolment
 from meshloom_management.presence import Presence
@@ -138,7 +138,7 @@ class ManagementService:
             if known is None:
                 raise PermissionDenied("peer is not registered")
         except Exception as error:
-            raise self._failure(error) from error
+            raise self._failure(error, call) from error
         state, peer = known
         async with (
             self._presence.of(state.account.id, peer.id, call.address),
@@ -165,7 +165,7 @@ class ManagementService:
         try:
             await self._jobs.serve(call, sender)
         except Exception as error:
-            raise self._failure(error) from error
+            raise self._failure(error, call) from error
 
     def _changed(self, _before: AccountState, after: AccountState, change: Change) -> None:
         for gone in change.peers - after.peers.keys():
@@ -183,16 +183,17 @@ class ManagementService:
             try:
                 return await handler(request, call)
             except Exception as error:
-                raise self._failure(error) from error
+                raise self._failure(error, call) from error
 
         return guarded
 
-    def _failure(self, error: Exception) -> CallFailed:
+    def _failure(self, error: Exception, call: Call) -> CallFailed:
         """What the caller is told; it is counted, since strangers may fail as often as they like."""
         if isinstance(error, CallFailed):
             return error
         status, text = status_of(error)
-        self._refusals.add(status.name.lower())
+        told = f"a machine at {call.address} is refused: {error.why}" if isinstance(error, SetupKeyRefused) else ""
+        self._refusals.add(status.name.lower(), told)
         if status is Status.INTERNAL:
             _log.error("a call of an agent failed", exc_info=error)
         return CallFailed(status, text)
