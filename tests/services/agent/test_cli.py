@@ -11,6 +11,7 @@ import yaml
 
 from meshloom.errors import ConfigError
 from meshloom_agent.daemon_service import open_socket
+from meshloom_agent.renaming import renaming_warning
 
 pytestmark = pytest.mark.anyio
 
@@ -21,6 +22,28 @@ async def test_up_joins_and_connects(joined, daemon, management, meshloom):
     assert daemon.report.state == "Connected"
     assert management.logins[-1].meta.hostname == "box"
     assert (await meshloom("up")).out == "Already connected"
+
+
+async def test_a_machine_that_has_joined_is_told_who_renames_it(joined, daemon, management, meshloom, until):
+    await until(lambda: daemon.files.last_map() is not None)
+    done = await meshloom("up", "--hostname", "other")
+    name = daemon.report.fqdn
+    assert f"warning: this machine stays {name}: --hostname counts when a machine joins; who administers" in done.err
+    assert (await meshloom("up", "--hostname", name.partition(".")[0])).err == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "fqdn", "warns"),
+    [
+        ("desk", "laptop.mesh.test", True),
+        ("Laptop.example.net", "laptop.mesh.test", False),
+        ("laptop", "laptop-12-3.mesh.test", False),  # another machine had the name first
+        ("", "laptop.mesh.test", False),
+        ("laptop", "", False),  # it joins just now
+    ],
+)
+def test_who_renames_a_machine_is_said_where_the_name_differs(asked, fqdn, warns):
+    assert bool(renaming_warning(asked, fqdn)) == warns
 
 
 async def test_down_disconnects(joined, meshloom, tunnels):

@@ -84,10 +84,11 @@ class Daemon:
         preshared_key: str | None = None,
         *,
         accept_server_key: bool = False,
-    ) -> None:
+    ) -> bool:
         """Let management know this machine, with a setup key the first time; then take the settings over.
 
-        Where management is away and all is as it was, the last map will do, and this is no failure.
+        Returns whether it joined by that. Where management is away and all is as it was, the last map will do, and
+        this is no failure.
 
         Args:
             settings: Those to take over.
@@ -115,8 +116,9 @@ class Daemon:
             if changed or accept_server_key or self.files.last_map() is None:
                 raise
             _log.warning("%s: going on with the last network map", error)
-            return
+            return False
         await self._take_over(settings, preshared_key, first, begins_anew=joined or accept_server_key)
+        return joined
 
     async def _take_over(
         self,

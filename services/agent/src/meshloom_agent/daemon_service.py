@@ -27,6 +27,7 @@ from meshloom_agent.diagnostics.service import DiagnosticsService
 from meshloom_agent.files import AgentSettings
 from meshloom_agent.management_errors import LoginDenied, ManagementUnreachable
 from meshloom_agent.path_settings import check, path_fields
+from meshloom_agent.renaming import renaming_warning
 from meshloom_agent.report import PeerReport, RelayReport
 from meshloom_agent.server_identity import plain_http_warning
 from meshloom_agent.surroundings import addresses_of
@@ -64,14 +65,16 @@ class DaemonService(DaemonServiceServicer):
             settings = merged(self._daemon.settings, request)
             if not settings.management_url:
                 raise ConfigError("no server is known yet: give --management-url")
-            await self._daemon.login(
+            kept = self._daemon.files.last_map()
+            joined = await self._daemon.login(
                 settings, request.setupKey, _preshared(request), accept_server_key=request.accept_server_key
             )
             server = parse_url(settings.management_url)
         except MeshError as error:
             await _abort(context, error)
-        warning = plain_http_warning(server, await addresses_of(server))
-        return pb.LoginResponse(warnings=[warning] if warning else [])
+        fqdn = "" if joined or kept is None else kept.NetworkMap.peerConfig.fqdn
+        warnings = plain_http_warning(server, await addresses_of(server)), renaming_warning(request.hostname, fqdn)
+        return pb.LoginResponse(warnings=[warning for warning in warnings if warning])
 
     async def Up(self, request: pb.UpRequest, context: Context) -> pb.UpResponse:  # noqa: N802
         """Go up, and wait for it unless ``async`` is asked for."""
