@@ -7,8 +7,8 @@ import pytest
 
 from meshloom.model.keys import PrivateKey
 from meshloom.protocol.signal_proof import PROVES, Verifier
-from meshloom_agent.backoff import Backoff
 from meshloom_agent.channel import ServerAddress
+from meshloom_agent.rivalry import Rivalry
 from meshloom_agent.signal_client import SignalClient
 
 pytestmark = pytest.mark.anyio
@@ -74,15 +74,13 @@ async def test_a_challenge_that_is_none_is_named_and_the_stream_stays(signal, un
 async def test_a_server_that_ends_each_stream_at_once_is_asked_ever_more_seldom(signal, until, monkeypatch):
     waits = []
 
-    class Short(Backoff):
-        def next(self):
-            waits.append(super().next())
+    class Short(Rivalry):
+        def ended(self, *args, **kwargs):
+            waits.append(super().ended(*args, **kwargs))
             return waits[-1]
 
-    def backoff(**knocks):
-        return Backoff(**knocks) if knocks else Short(first=0.01, random=lambda: 0.5)
-
-    monkeypatch.setattr("meshloom_agent.signal_client.Backoff", backoff)
+    monkeypatch.setattr("meshloom_agent.rivalry.FIRST", 0.01)
+    monkeypatch.setattr("meshloom_agent.signal_client.Rivalry", lambda: Short(random=lambda: 0.5))
     signal.ends = True
     client = SignalClient(ServerAddress(signal.target, tls=False), KEY, lambda _message: None, lambda *_: None)
     async with anyio.create_task_group() as tasks:

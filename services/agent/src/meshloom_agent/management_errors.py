@@ -24,6 +24,8 @@ NOT_KNOWN = (
 """Beginnings of the texts by which Meshloom's and NetBird's management refuse the login of a peer, in lower case."""
 GONE = ("peer not found", "peer is not registered")
 """Beginnings of the texts that say that there is no such peer: after a logout this is as good as done."""
+TAKEN = "another connection with the key of this machine"
+"""Begins the text by which Meshloom's management ends a stream that another one has replaced."""
 MADE_BY_GRPC = "Received http2 header with status"
 """Begins the text of a status that gRPC made from an HTTP status."""
 REFUSALS = frozenset(
@@ -56,6 +58,10 @@ class ServerKeyChanged(ManagementRefuses):
     """Another key than before is shown at management's address, and nothing proves that it is management's."""
 
 
+class Replaced(ManagementRefuses):
+    """Another connection with this machine's key has taken the place of this one."""
+
+
 class RequestNotFresh(ManagementUnreachable):
     """Management asks for a request that is made after a newer challenge."""
 
@@ -74,6 +80,8 @@ def translated(error: grpc.RpcError, url: str, *, opened: bool = True, setup_key
         return ManagementUnreachable(f"management at {url} does not answer: {text}")
     if code is grpc.StatusCode.ABORTED:
         return RequestNotFresh(f"management at {url} refuses: {text}")
+    if code is grpc.StatusCode.ALREADY_EXISTS and text.startswith(TAKEN):
+        return Replaced(f"management at {url}: {text}")
     not_known = code is grpc.StatusCode.PERMISSION_DENIED and text.lower().startswith(NOT_KNOWN)
     if not_known or setup_key:  # the same setup key would be refused again
         return LoginDenied(text)

@@ -19,6 +19,7 @@ from meshloom.rpc import signalexchange_pb2 as pb
 from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeStub
 from meshloom_agent.backoff import Backoff
 from meshloom_agent.channel import ServerAddress, open_channel
+from meshloom_agent.rivalry import Rivalry
 
 _log = logging.getLogger(__name__)
 
@@ -29,8 +30,6 @@ SEND_WITHIN = 10.0
 """Seconds for one message: what is late is of no use, and offers are repeated."""
 KNOCK_AFTER = 0.2
 """Mean seconds without the head of an answer."""
-STANDS = 10.0
-"""Seconds after which a stream counts as one that worked: when it ends then, the next try comes soon."""
 MOST_BOXES = 4096
 MOST_WAITING = 64
 """Messages that wait for one recipient; the oldest are dropped."""
@@ -64,6 +63,8 @@ class SignalClient:
         self._stub: SignalExchangeStub | None = None
         self._boxes: dict[PublicKey, Box] = {}
         self._heard = 0.0
+        self._works_since: float | None = None
+        self._rivalry = Rivalry()
         self._waiting: dict[PublicKey, deque[SignalMessage]] = {}
         self._senders: TaskGroup | None = None
 
@@ -100,19 +101,19 @@ class SignalClient:
     async def _keep_open(self) -> None:
         backoff = Backoff()
         while True:
-            why = "the stream has ended"
+            why, self._works_since = "the stream has ended", None
             try:
                 stub = await self._find()
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._watch, tasks.cancel_scope)
-                    await self._stream(stub, backoff)
+                    await self._stream(stub)
                     tasks.cancel_scope.cancel()
             except* OSError as refused:
                 why = str(refused.exceptions[0])
             except* grpc.aio.AioRpcError as group:
                 why = _first(group)
             self._ready(False, why)
-            wait = backoff.next()
+            wait = backoff.next() if self._works_since is None else self._after_success(backoff)
             _log.info("signal at %s is away (%s); again in %.1f s", self.address.url, why, wait)
             await anyio.sleep(wait)
 
@@ -141,7 +142,13 @@ class SignalClient:
         except grpc.aio.AioRpcError as error:
             _log.debug("a signal message was not sent: %s", error.details())
 
-    async def _stream(self, stub: SignalExchangeStub, backoff: Backoff) -> None:
+    def _after_success(self, backoff: Backoff) -> float:
+        """Returns how long to wait after a stream that worked: an end right after success is no success."""
+        backoff.reset()
+        now = anyio.current_time()
+        return self._rivalry.ended(now, now - (self._works_since or now), replaced=False)
+
+    async def _stream(self, stub: SignalExchangeStub) -> None:
         call = stub.ConnectStream(metadata=((PEER, self._public.text), (PROVES, "1")))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._knock)
@@ -151,15 +158,11 @@ class SignalClient:
             return
         if (challenge := answered.get(CHALLENGE)) is not None:
             await self._prove(call, challenge)
-        opened = self._heard = anyio.current_time()
+        self._works_since = self._heard = anyio.current_time()
         self._ready(True, "")
-        try:
-            while envelope := await call.read():  # the end of a stream is false
-                self._heard = anyio.current_time()
-                self._take(envelope)
-        finally:
-            if anyio.current_time() - opened >= STANDS:
-                backoff.reset()
+        while envelope := await call.read():  # the end of a stream is false
+            self._heard = anyio.current_time()
+            self._take(envelope)
 
     async def _prove(self, call: "grpc.aio.StreamStreamCall[Any, Any]", challenge: str) -> None:
         """Shows the server that the stream is this key's own: nobody else gets it then, nor ends it."""

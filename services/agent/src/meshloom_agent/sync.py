@@ -4,6 +4,7 @@ Whatever management says or seems to say, nothing is forgotten here: only the us
 not know this machine it is asked at long intervals, and the mesh goes on with the last map.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
@@ -14,12 +15,13 @@ from meshloom.rpc import management_pb2 as pb
 from meshloom_agent.backoff import Backoff
 from meshloom_agent.files import StateDir
 from meshloom_agent.management_client import ManagementClient
-from meshloom_agent.management_errors import LoginDenied, ManagementUnreachable, ServerKeyChanged
+from meshloom_agent.management_errors import LoginDenied, ManagementUnreachable, Replaced, ServerKeyChanged
 from meshloom_agent.report import Report
+from meshloom_agent.rivalry import PEACE, Rivalry
 
 _log = logging.getLogger(__name__)
 
-SERVER_KEY = "server key"
+SERVER_KEY, RIVAL = "server key", "key"
 
 
 def patience() -> Backoff:
@@ -45,7 +47,8 @@ class ManagementLink:
     ) -> None:
         self._client, self._files, self._report = client, files, report
         self._meta, self._take = meta, take
-        self._backoff, self._patience = Backoff(), patience()
+        self._backoff, self._patience, self._rivalry = Backoff(), patience(), Rivalry()
+        self._works_since: float | None = None
         self._asked = anyio.Event()
         self._reading = anyio.CancelScope()
 
@@ -64,8 +67,9 @@ class ManagementLink:
         """Reads updates for ever; the stream is opened again whenever it ends."""
         while True:
             try:
+                self._works_since = None
                 with anyio.CancelScope() as self._reading:
-                    await self._read()
+                    await self._read_at_peace()
                 if self._reading.cancelled_caught:
                     continue
                 error: Exception = ManagementUnreachable("the stream has ended")
@@ -87,6 +91,14 @@ class ManagementLink:
         if reopen:
             self._reading.cancel()
 
+    async def _read_at_peace(self) -> None:
+        """Reads; where that goes on for long, nobody else takes this machine's place any more."""
+        calm = asyncio.get_running_loop().call_later(PEACE, self._report.refuse, RIVAL, ())
+        try:
+            await self._read()
+        finally:
+            calm.cancel()
+
     async def _read(self) -> None:
         first = True
         async with aclosing(self._client.sync(await self._meta())) as updates:  # type: ignore[type-var]
@@ -95,6 +107,7 @@ class ManagementLink:
                 report.management.connected, report.management.error, report.not_known = True, "", ""
                 report.refuse(SERVER_KEY, ())
                 self._backoff, self._patience = Backoff(), patience()
+                self._works_since = self._works_since or anyio.current_time()
                 self._take(update, first and self._client.is_fresh)
                 first = first and not update.HasField("NetworkMap")
 
@@ -109,6 +122,15 @@ class ManagementLink:
     async def _log_in(self) -> pb.LoginResponse:
         return await self._client.login(await self._meta(), self._files.ssh_key())
 
+    def _next_wait(self, error: Exception) -> float:
+        """Returns how long to wait: an end right after success is no success."""
+        if self._works_since is None:
+            return self._backoff.next()
+        now, since, self._works_since = anyio.current_time(), self._works_since, None
+        wait = self._rivalry.ended(now, now - since, replaced=isinstance(error, Replaced))
+        self._report.refuse(RIVAL, (self._rivalry.words,) if self._rivalry.words else ())
+        return wait
+
     async def _wait_after(self, error: Exception) -> None:
         report, why = self._report, str(error)
         report.counters.lost["management"] += report.management.connected
@@ -118,7 +140,7 @@ class ManagementLink:
             report.not_known, wait = why, self._patience.next()
             _log.error("management does not know this machine: %s; again in %.0f s", why, wait)
         else:
-            wait = self._backoff.next()
+            wait = self._next_wait(error)
             _log.info("management is away (%s); again in %.1f s", why, wait)
         report.progress()
         with anyio.move_on_after(wait):

@@ -15,6 +15,7 @@ from meshloom_management.accounts import Accounts
 from meshloom_management.addresses import ServiceAddresses
 from meshloom_management.maps.builder import MapBuilder, config_only, netbird_config
 from meshloom_management.maps.fragments import Fragments
+from meshloom_management.rivals import Rivals
 from meshloom_management.turns import Turns
 from meshloom_management.urgency import Urgency, urgency_of
 
@@ -35,8 +36,8 @@ class Stream:
         scope: What the peer is sent is sent within; cancelled where the peer must not be sent any more.
     """
 
-    def __init__(self, updates: "Updates", account: AccountID, peer: PeerID) -> None:
-        self.account, self.peer = account, peer
+    def __init__(self, updates: "Updates", account: AccountID, peer: PeerID, address: str = "") -> None:
+        self.account, self.peer, self.address = account, peer, address
         self.scope = anyio.CancelScope()
         self.urgency = Urgency.NOW
         self._updates = updates
@@ -119,7 +120,7 @@ class Updates:
         self._streams: dict[PeerID, Stream] = {}
         self._builders: dict[AccountID, MapBuilder] = {}
         self._fragments: dict[AccountID, Fragments] = {}
-        self.turns = Turns()
+        self.turns, self._rivals = Turns(), Rivals(monotonic)
         self._stopping = False
         self._renew_every = addresses.renew_every
         accounts.listen(self._changed)
@@ -132,12 +133,14 @@ class Updates:
         return peer in self._streams
 
     @asynccontextmanager
-    async def connected(self, account: AccountID, peer: PeerID) -> AsyncIterator[Stream]:
-        """A peer's stream; an older one of the same peer ends."""
+    async def connected(self, account: AccountID, peer: PeerID, address: str = "") -> AsyncIterator[Stream]:
+        """A peer's stream, from that address; an older one of the same peer ends."""
         old = self._streams.get(peer)
         if old is not None:
             old.end(Ended.REPLACED)
-        stream = self._streams[peer] = Stream(self, account, peer)
+            known = self._accounts.state(account).peers.get(peer)
+            self._rivals.replaced(peer, known.name if known is not None else peer, old.address, address)
+        stream = self._streams[peer] = Stream(self, account, peer, address)
         if self._stopping:
             stream.end(Ended.STOPPING)
         try:

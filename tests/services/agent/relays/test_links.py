@@ -217,16 +217,6 @@ async def test_a_relay_that_answers_after_a_direct_path_was_lost_keeps_its_conne
     assert one.lost == two.lost == []
 
 
-async def test_a_relay_that_answers_nothing_after_a_direct_path_was_lost_is_connected_to_anew(world):
-    url = world.start("a")
-    one, _ = await world.pair(url)
-    before = one.links.session(url)
-    before.message_received = lambda _message: None
-    one.links.suspect(url)
-    await world.until(lambda: one.links.session(url) is not before, 60)
-    assert one.lost == []
-
-
 # -- transports ----------------------------------------------------------------------------------------------------
 
 
@@ -273,6 +263,16 @@ async def test_a_transport_that_does_not_get_through_costs_its_start(world):
     await until(lambda: used(agent, url) == "second")
     assert second.attempts[0] - first.attempts[0] == pytest.approx(STAGGER)
     elsewhere.shut.clear()
+
+
+async def test_a_relay_that_answers_nothing_after_a_direct_path_was_lost_is_connected_to_anew(world):
+    url, only = world.start("a"), Named(world.network)
+    agent = world.agent(1, transports=named(only=only))
+    agent.set_servers(url)
+    await until(lambda: agent.home)
+    agent.links.session(url).message_received = lambda _message: None
+    agent.links.suspect(url)
+    await until(lambda: len(only.attempts) == 2)
 
 
 async def test_a_transport_that_fails_at_once_costs_nothing(world):

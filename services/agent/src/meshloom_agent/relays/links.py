@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 CONNECT_WITHIN = 30.0
 FIRST_RETRY, LONGEST_RETRY = 0.2, 30.0
+STANDS = 60.0
+"""Seconds after which a connection counts as one that worked: when it ends then, the next try comes soon."""
 STAGGER = 0.3
 """Seconds until the next transport of the list is tried beside those before it."""
 SILENT = 1.0
@@ -72,9 +74,11 @@ class RelayLink:
                     try:
                         with anyio.fail_after(CONNECT_WITHIN):
                             tasks.start_soon(self._watch, await self._replace())
-                        backoff.reset()
+                        began = anyio.current_time()
                         while self.session is not None and not self._is_to_renew:
                             await self._news()
+                        if anyio.current_time() - began >= STANDS:
+                            backoff.reset()  # an end right after success is no success
                         if self.session is not None:
                             continue  # what stands is to be replaced
                     except TimeoutError:

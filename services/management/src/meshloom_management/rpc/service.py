@@ -19,6 +19,7 @@ from meshloom_management.errors import InvalidArgument, PermissionDenied, SetupK
 from meshloom_management.maps.encoding import field
 from meshloom_management.operations import enrolment
 from meshloom_management.presence import Presence
+from meshloom_management.rivals import REPLACED
 from meshloom_management.rpc.convert import peer_meta, ssh_key
 from meshloom_management.rpc.jobs import Jobs
 from meshloom_management.rpc.refusals import Refusals
@@ -142,7 +143,7 @@ class ManagementService:
         state, peer = known
         async with (
             self._presence.of(state.account.id, peer.id, call.address),
-            self._updates.connected(state.account.id, peer.id) as stream,
+            self._updates.connected(state.account.id, peer.id, call.address) as stream,
         ):
             with stream.scope:
                 while await stream.wait():
@@ -150,6 +151,8 @@ class ManagementService:
                     await self._updates.turns.send(peer.id, newest, call, stream.urgency)
         if stream.ended is not Ended.STOPPING:
             call.give_up()  # a map that it does not read is not kept for it
+        if stream.ended is Ended.REPLACED:
+            raise CallFailed(Status.ALREADY_EXISTS, REPLACED)
         if stream.ended is Ended.REMOVED:
             raise CallFailed(Status.PERMISSION_DENIED, "peer is not registered")
         if stream.ended is Ended.STOPPING:
