@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshloom.errors import ConfigError
-from meshloom_agent.cli import service
+from meshloom_agent.cli import installation
 from meshloom_agent.cli.main import main
 from meshloom_agent.cli.unit import Unit, argument, quoted
 
@@ -62,7 +62,7 @@ def words_of(text):
 def install(tmp_path, monkeypatch):
     """Runs ``service install`` with a unit's file, and a systemctl, of the test's own."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(service, "UNIT", tmp_path / "meshloom.service")
+    monkeypatch.setattr(installation, "UNITS", tmp_path)
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "bin/meshloom")])
     (tmp_path / "systemctl").write_text("#!/bin/sh\n")
     (tmp_path / "systemctl").chmod(0o755)

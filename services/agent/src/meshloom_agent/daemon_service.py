@@ -27,6 +27,7 @@ from meshloom_agent.diagnostics.service import DiagnosticsService
 from meshloom_agent.files import AgentSettings
 from meshloom_agent.management_errors import LoginDenied, ManagementUnreachable
 from meshloom_agent.path_settings import check, path_fields
+from meshloom_agent.permission import reason
 from meshloom_agent.renaming import renaming_warning
 from meshloom_agent.report import PeerReport, RelayReport
 from meshloom_agent.server_identity import plain_http_warning
@@ -314,7 +315,7 @@ def _clear(path: Path) -> None:
         elif path.exists():
             raise ConfigError(f"--daemon-addr unix://{path}: a file that is no socket is there; give another path")
     except OSError as error:
-        raise ConfigError(f"--daemon-addr unix://{path}: cannot be made: {error.strerror}; run as root") from error
+        raise ConfigError(f"--daemon-addr unix://{path}: cannot be made: {reason(error)}") from error
 
 
 async def _answers(path: Path) -> bool:

@@ -19,12 +19,16 @@ from meshloom.config.convert import structure
 from meshloom.errors import ConfigError, MeshError, ProtocolError
 from meshloom.model.keys import PresharedKey, PrivateKey, PublicKey
 from meshloom.rpc import management_pb2 as pb
+from meshloom_agent.permission import reason
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+KEPT = ("private.key", "preshared.key", "ssh.pub", "settings.json", "servers.json", "map", "unit.sha256", "lock")
+"""Files of the folder; the lock goes last."""
 FORMAT = b"meshloom map 1\n"
 SSH_KEY = re.compile(rb"ssh-[a-z0-9-]+ [A-Za-z0-9+/=]{32,4000}")
+READ_ONLY = "its disk is mounted for reading alone"
 DIGEST = 32
 """Bytes of SHA-256 after the format's line: half of a protobuf message reads as a smaller one."""
 
@@ -97,9 +101,9 @@ class StateDir:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"--state-dir {path}: cannot be made: {error.strerror}; run as root") from error
+            raise ConfigError(f"--state-dir {path}: cannot be made: {reason(error)}") from error
         if not os.access(path, os.W_OK):
-            raise ConfigError(f"--state-dir {path}: cannot be written; run as root")
+            raise ConfigError(f"--state-dir {path}: cannot be written; {'run as root' if os.geteuid() else READ_ONLY}")
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -258,6 +262,19 @@ class StateDir:
                 PrivateKey.parse(data.decode())
         except (ProtocolError, UnicodeDecodeError, StateError):
             self._set_aside(file)
+
+    def forget_all(self) -> list[str]:
+        """Removes all that an agent keeps, and the folder; returns the names of files that others put there.
+
+        Raises:
+            StateError: A file cannot be removed.
+        """
+        for name in (*KEPT, *(f"{name}{ending}" for name in KEPT for ending in (".copy", ".new", ".broken"))):
+            self._remove(self.path / name)
+        left = sorted(each.name for each in self.path.iterdir())
+        if not left:
+            self.path.rmdir()
+        return left
 
     def _kept(self, name: str, read: Callable[[Any], T]) -> T | None:
         """Reads a file of JSON; where it is broken, it is moved aside, and the copy of the last good one is taken."""

@@ -1,7 +1,6 @@
 """``meshloom service``: the daemon under systemd, or by hand."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from meshloom.terminal import say
 from meshloom_agent.cli.client import DEFAULT_SOCKET
 from meshloom_agent.cli.exits import FAILED, USAGE, fail
 
-UNIT = Path("/etc/systemd/system/meshloom.service")
+LEAVE_WITHIN = 60.0
+"""Seconds for the daemon to leave the account: longer than it gives management."""
 
 
 @click.group()
@@ -37,29 +37,41 @@ address_option = click.option(
 )
 
 
-@service.command()
-@state_dir_option
-@address_option
-@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (TOML).")
-@click.option(
+config_option = click.option(
+    "--config", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (TOML)."
+)
+level_option = click.option(
     "-l",
     "--log-level",
     default="",
+    metavar="LEVEL",
     envvar=["MESHLOOM_LOG_LEVEL", "NB_LOG_LEVEL"],
     help=f"{LISTED}. [default: the configuration's]",
 )
+metrics_option = click.option(
+    "--metrics",
+    default="",
+    metavar="HOST:PORT",
+    envvar="MESHLOOM_METRICS",
+    help="Address of metrics for Prometheus, such as 127.0.0.1:9091. [default: the configuration's, else none]",
+)
+name_option = click.option(
+    "--name", default="meshloom", show_default=True, metavar="UNIT", help="Name of its systemd unit."
+)
+
+
+@service.command()
+@state_dir_option
+@address_option
+@config_option
+@level_option
 @click.option(
     "--log-file",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar=["MESHLOOM_LOG_FILE", "NB_LOG_FILE"],
     help="File to log to; after a rename, or at SIGHUP, it is made again. [default: standard error]",
 )
-@click.option(
-    "--metrics",
-    default="",
-    envvar="MESHLOOM_METRICS",
-    help="Address of metrics for Prometheus, such as 127.0.0.1:9091. [default: the configuration's, else none]",
-)
+@metrics_option
 def run(
     *, state_dir: Path, daemon_addr: str, config: Path | None, log_level: str, log_file: Path | None, metrics: str
 ) -> None:
@@ -85,45 +97,110 @@ def _first(group: BaseExceptionGroup[Exception]) -> Exception:
 @service.command()
 @state_dir_option
 @address_option
-def install(state_dir: Path, daemon_addr: str) -> None:
-    """Make a systemd unit and start it with the machine."""
+@config_option
+@level_option
+@metrics_option
+@name_option
+@click.option(
+    "--force", is_flag=True, help="Replace a unit that was changed, or is another agent's; it is kept beside."
+)
+def install(
+    *, state_dir: Path, daemon_addr: str, config: Path | None, log_level: str, metrics: str, name: str, force: bool
+) -> None:
+    """Make a systemd unit, and have it start with the machine.
+
+    \b
+    Example:
+      meshloom service install --log-level info
+    """  # noqa: D301 - \b is click's mark for lines kept as they are
     from meshloom.errors import ConfigError
+    from meshloom_agent.cli import installation
     from meshloom_agent.cli.unit import Unit
 
     if not daemon_addr.startswith("unix:///"):
         fail(USAGE, f"--daemon-addr {daemon_addr}: only unix sockets, written unix:///path")
     code = {Path(sys.prefix), Path(sys.base_prefix), *(Path(each) for each in sys.path if each)}
     state, socket = (Path(os.path.normpath(each)) for each in (state_dir.absolute(), daemon_addr[len("unix://") :]))
+    file = config and Path(os.path.normpath(config.absolute()))
+    more = {"--config": str(file or ""), "--log-level": log_level, "--metrics": metrics}
+    given = tuple(word for name, value in more.items() if value for word in (name, value))
     try:
-        text = Unit(Path(sys.argv[0]).resolve(), state, socket, tuple(sorted(code))).text()
+        if file:
+            _check(file)
+        unit = Unit(Path(sys.argv[0]).resolve(), state, socket, tuple(sorted(code)), given, (file,) if file else ())
+        unit.text()
     except ConfigError as error:
         fail(USAGE, error)
-    try:
-        for folder, mode in ((state, 0o700), (socket.parent, 0o755)):
-            folder.mkdir(mode, parents=True, exist_ok=True)  # the unit may write there only if it is there
-        UNIT.write_text(text)
-    except OSError as error:
-        fail(FAILED, f"{error.filename or UNIT}: {error.strerror}; run as root")
-    _systemctl("daemon-reload")
-    _systemctl("enable", UNIT.name)
-    say(f"installed: {UNIT}")
+    installation.install(unit, installation.unit_file(name), force=force)
+
+
+def _check(file: Path) -> None:
+    from meshloom.errors import ConfigError
+    from meshloom.inventory import check_config
+    from meshloom_agent.config import KINDS, AgentConfig
+
+    if problems := check_config(AgentConfig, KINDS, file):
+        raise ConfigError(*problems)
 
 
 @service.command()
-def uninstall() -> None:
-    """Stop the daemon and remove its systemd unit; its state stays."""
-    if not UNIT.exists():
-        fail(FAILED, f"{UNIT} is not there")
-    _systemctl("disable", "--now", UNIT.name)
-    UNIT.unlink()
-    _systemctl("daemon-reload")
+@name_option
+@click.option("--purge", is_flag=True, help="Have the server forget this machine, and remove its key and state, too.")
+@click.option("--local", is_flag=True, help="With --purge: do not ask the server, which may still know this machine.")
+def uninstall(name: str, *, purge: bool, local: bool) -> None:
+    """Stop the daemon and remove its systemd unit; its state stays.
+
+    \b
+    Example:
+      meshloom service uninstall --purge
+    """  # noqa: D301 - \b is click's mark for lines kept as they are
+    from meshloom_agent.cli import installation
+
+    if local and not purge:
+        fail(USAGE, "--local belongs to --purge: without that, no server is asked")
+    file = installation.unit_file(name)
+    agent = installation.installed(file)
+    if purge:
+        _leave(agent.address, file.name, local=local)
+    installation.uninstall(file)
+    if purge:
+        _forget(agent.state_dir)
     say("uninstalled")
 
 
-def _verb(name: str, about: str) -> None:
-    @service.command(name, help=about)
-    def verb() -> None:
-        _systemctl(name, UNIT.name)
+def _leave(address: str, unit: str, *, local: bool) -> None:
+    """Leave the account; what does not run is started for that."""
+    from meshloom.rpc import daemon_pb2 as pb
+    from meshloom_agent.cli import installation
+    from meshloom_agent.cli.client import daemon, unreachable
+
+    if local:
+        return
+    if unreachable(address) and installation.systemctl("start", unit):
+        fail(FAILED, f"{unit} cannot be started to leave the server: --local removes all without asking it")
+    with daemon(address) as stub:
+        stub.Logout(pb.LogoutRequest(), timeout=LEAVE_WITHIN)
+
+
+def _forget(state_dir: Path) -> None:
+    from meshloom.errors import MeshError
+    from meshloom_agent.files import StateDir
+
+    try:
+        left = StateDir(state_dir).forget_all() if state_dir.exists() else []
+    except MeshError as error:
+        fail(FAILED, error)
+    if left:
+        say(f"{state_dir} stays, with what others put there: {', '.join(left)}", error=True)
+
+
+def _verb(verb: str, about: str) -> None:
+    @service.command(verb, help=f"{about}\n\n\b\nExample:\n  meshloom service {verb}")
+    @name_option
+    def run_verb(name: str) -> None:
+        from meshloom_agent.cli.installation import pass_on
+
+        pass_on(verb, name)
 
 
 for _name, _about in (
@@ -133,12 +210,3 @@ for _name, _about in (
     ("status", "Show what systemd says of the daemon."),
 ):
     _verb(_name, _about)
-
-
-def _systemctl(*arguments: str) -> None:
-    try:
-        done = subprocess.run(["systemctl", *arguments], check=False)
-    except FileNotFoundError:
-        fail(FAILED, "systemctl is not installed: run the daemon with `meshloom service run`")
-    if done.returncode:
-        sys.exit(done.returncode)

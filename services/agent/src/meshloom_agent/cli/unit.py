@@ -65,6 +65,7 @@ HOMES = tuple(map(Path, ("/home", "/root", "/run/user")))
 TEMPORARY = tuple(map(Path, ("/tmp", "/var/tmp")))  # noqa: S108 - looked for, not used
 STATES, RUNTIMES = (Path("/var/lib"),), (Path("/run"), Path("/var/run"))
 PLAIN = re.compile(r"[A-Za-z0-9_./:,@+=-]+")
+WORD = re.compile(r'"((?:[^"\\]|\\.)*)"(?= |$)|([^" \\]+)(?= |$)')
 NOT_IN_PROGRAMS = re.compile(r"[\"'\\$]")
 
 
@@ -77,12 +78,16 @@ class Unit:
         state_dir: Folder of the daemon's key and state.
         socket: File of the daemon's socket.
         code: Folders that the program is loaded from.
+        more: Further options of ``service run``, each followed by its value.
+        reads: Files that the daemon reads.
     """
 
     program: Path
     state_dir: Path
     socket: Path
     code: tuple[Path, ...] = ()
+    more: tuple[str, ...] = ()
+    reads: tuple[Path, ...] = ()
 
     def text(self) -> str:
         """Returns the unit's text.
@@ -90,10 +95,10 @@ class Unit:
         Raises:
             ConfigError: A path cannot be written into a unit; names it.
         """
-        used = (self.program, self.state_dir, self.socket, *self.code)
-        words = ("service", "run", "--state-dir", str(self.state_dir), "--daemon-addr", f"unix://{self.socket}")
+        used = (self.program, self.state_dir, self.socket, *self.code, *self.reads)
+        own = ("service", "run", "--state-dir", str(self.state_dir), "--daemon-addr", f"unix://{self.socket}")
         return TEXT.format(
-            command=" ".join([_program(self.program), *(argument(word) for word in words)]),
+            command=" ".join([_program(self.program), *(argument(word) for word in (*own, *self.more))]),
             folders="\n".join([*self._state(), *self._runtime()]),
             private_tmp="PrivateTmp=" + ("no" if _is_below(TEMPORARY, used) else "yes"),
             protect_home="ProtectHome=" + ("read-only" if _is_below(HOMES, used) else "yes"),
@@ -119,6 +124,20 @@ def argument(word: str) -> str:
         ConfigError: It holds characters that nobody can see.
     """
     return quoted(word.replace("$", "$$"))
+
+
+def words(line: str) -> list[str]:
+    """Returns the words of a command line that :func:`argument` wrote; none where others wrote it in another way."""
+    found = []
+    rest = line.strip(" ")
+    while rest:
+        match = WORD.match(rest)
+        if match is None:
+            return []
+        plain = match[2] if match[1] is None else re.sub(r"\\([\"\\])", r"\1", match[1])
+        found.append(plain.replace("$$", "$").replace("%%", "%"))
+        rest = rest[match.end() :].lstrip(" ")
+    return found
 
 
 def quoted(word: str) -> str:

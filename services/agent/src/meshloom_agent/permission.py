@@ -1,0 +1,12 @@
+"""What the system refuses, and who may have it done; root is not told to be root."""
+
+import errno
+import os
+
+
+def reason(error: OSError) -> str:
+    """Returns why the system refused, with the advice that helps this user."""
+    text = error.strerror or str(error)
+    if error.errno in (errno.EACCES, errno.EPERM) and os.geteuid() != 0:
+        return f"{text}; run as root"
+    return text
