@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import anyio
 import pytest
 from click.testing import CliRunner
 
@@ -217,6 +218,21 @@ def test_purge_removes_nothing_where_the_server_cannot_be_told(machine):
     assert (done.exit_code, "--local" in done.output) == (1, True)
     assert machine.unit.exists()
     assert (machine.state / "private.key").exists()
+
+
+@pytest.mark.anyio
+async def test_purge_has_the_server_forget_this_machine_and_removes_its_key(
+    machine, joined, daemon, management, socket
+):
+    state = daemon.files.path
+    machine.own = ("--state-dir", str(state), "--daemon-addr", f"unix://{socket}")
+    assert machine.install().exit_code == 0
+    assert management.peers
+    done = await anyio.to_thread.run_sync(machine.call, "uninstall", "--purge")
+    assert (done.exit_code, done.output) == (0, "uninstalled\n")
+    assert management.peers == {}
+    assert not state.exists()
+    assert not machine.unit.exists()
 
 
 def test_a_unit_is_read_back_as_it_was_written():
