@@ -173,13 +173,13 @@ async def test_a_request_without_end_is_not_kept(front, start, again):
 async def test_a_request_with_much_that_is_allowed_is_answered(front):
     made = await front()
     body = b"x" * 900_000
-    head = b"POST /echo HTTP/1.1\r\nConnection: close\r\nContent-Length: 900000\r\nX-Long: " + b"y" * 30_000
+    head = b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 900000\r\nX-Long: " + b"y" * 30_000
     assert (await made.talk(head + b"\r\n\r\n", body)).endswith(b"900000")
 
 
 async def test_requests_that_follow_each_other_are_all_answered(front):
     made = await front(within=5)
-    last = GOOD.replace(b"Host: x", b"Connection: close")
+    last = GOOD.replace(b"Host: x", b"Host: x\r\nConnection: close")
     assert (await made.talk(GOOD * 20 + last)).count(b"hello") == 21
 
 
@@ -254,7 +254,7 @@ async def test_who_does_not_speak_tls_is_sent_away(front, certificate):
 async def test_first_bytes_that_come_with_the_handshakes_end_are_not_lost(front, certificate):
     made = await front(Certificates(*certificate).context, within=5)
     context = ssl.create_default_context(cafile=certificate[0])
-    request = GOOD.replace(b"Host: x", b"Connection: close")
+    request = GOOD.replace(b"Host: x", b"Host: x\r\nConnection: close")
     for _ in range(20):
         assert (await made.talk(request, tls=context)).endswith(b"hello")
 
