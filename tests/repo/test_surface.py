@@ -4,6 +4,7 @@ import importlib
 import inspect
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -86,6 +87,90 @@ def test_keys_have_help_a_default_and_a_variable_of_their_own():
         for key in keys_of(config, prefix):
             assert key.help.endswith("."), f"{key.name}: {key.help!r}"
             assert seen.setdefault(key.environment, key.name) == key.name, key.environment
+
+
+def test_every_value_has_a_word_that_says_what_it_is():
+    for name, command in commands():
+        for path, each in walk(command, name):
+            context = click.Context(each, info_name=path)
+            for option in each.params:
+                if isinstance(option, click.Option) and not option.is_flag:
+                    word = option.make_metavar(context)
+                    assert word not in ("TEXT", "STRING", "VALUE", "PATH"), f"{path} {option.opts}: {word}"
+
+
+def test_every_command_shows_an_example_that_it_would_take():
+    for name, command in commands():
+        by_path = dict(walk(command, name))
+        for path, each in by_path.items():
+            _, _, rest = (each.epilog or "").partition("Example:\n")
+            assert rest, f"{path} has no example"
+            words = shlex.split(rest.strip().splitlines()[0].partition(" > ")[0])
+            reached = name
+            assert words[0] == name, path
+            rest = words[1:]
+            while rest and f"{reached} {rest[0]}" in by_path:
+                reached += f" {rest.pop(0)}"
+            target = by_path[reached]
+            assert target is each or reached.startswith(path), f"{path}: {words}"
+            target.make_context(reached, rest, resilient_parsing=True)
+            known = {opt for option in target.params for opt in (*option.opts, *option.secondary_opts)}
+            assert {word for word in rest if word.startswith("-")} <= known, f"{path}: {words}"
+
+
+@pytest.mark.parametrize("program", SCRIPTS)
+def test_every_program_has_the_short_help_and_says_its_version(program):
+    assert run(BIN / program, "-h").stdout == run(BIN / program, "--help").stdout
+    assert run(BIN / program, "plugins", "-h").returncode == 0
+    assert run(BIN / program, "--version").stdout == run(BIN / program, "version").stdout
+
+
+@pytest.mark.parametrize("program", SCRIPTS)
+def test_a_disabled_plugin_is_left_out_by_every_program(program):
+    known = run(BIN / program, "plugins", MESHLOOM_PLUGINS_DISABLED="meshloom_transport_quic")
+    assert (known.returncode, "websocket" in known.stdout, " quic " in known.stdout) == (0, True, False)
+    wrong = run(BIN / program, "plugins", MESHLOOM_PLUGINS_DISABLED="meshloom_nonsense")
+    assert (wrong.returncode, "meshloom_nonsense: no such plugin" in wrong.stderr) == (
+        1 if program == "meshloom" else 2,
+        True,
+    )
+    assert len(wrong.stderr.splitlines()) == 1
+
+
+def test_the_variable_that_disables_plugins_is_read_at_the_start(tmp_path):
+    (tmp_path / "good.toml").write_text('log_level = "debug"\n')
+    for program in SCRIPTS:
+        check = (BIN / program, "config", "check", tmp_path / "good.toml")
+        good = run(*check, MESHLOOM_PLUGINS_DISABLED="meshloom_transport_quic")
+        assert (good.returncode, good.stderr) == (0, ""), program
+        bad = run(*check, MESHLOOM_PLUGINS_DISABLED="meshloom_nonsense")
+        assert (bad.returncode, "meshloom_nonsense" in bad.stderr) == (2, True), program
+
+
+@pytest.fixture
+def broken_plugin(tmp_path):
+    """A folder of modules with an installed plugin that cannot be imported."""
+    about = tmp_path / "acme_broken-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-broken\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[meshloom]\nacme_broken = acme_broken\n")
+    (tmp_path / "acme_broken.py").write_text("import a_library_that_is_not_there\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("program", SCRIPTS)
+def test_a_broken_plugin_is_one_line_that_names_it(program, broken_plugin):
+    file = broken_plugin / "good.toml"
+    file.write_text('log_level = "debug"\n')
+    start = ("service", "run") if program == "meshloom" else ("--data-dir", broken_plugin / "data")
+    for arguments in (("plugins",), ("config", "check", file), start):
+        done = run(BIN / program, *arguments, PYTHONPATH=str(broken_plugin))
+        assert done.returncode != 0
+        (line,) = done.stderr.splitlines()
+        assert "plugin 'acme_broken' cannot be loaded: No module named" in line
+        assert "plugins.disabled" in line
+    without = {"PYTHONPATH": str(broken_plugin), "MESHLOOM_PLUGINS_DISABLED": "acme_broken"}
+    assert run(BIN / program, "plugins", **without).returncode == 0
 
 
 @pytest.mark.parametrize("program", SCRIPTS)

@@ -91,7 +91,8 @@ def read_setup(
     part(PLUGINS, lambda table: structure(table, PluginTable, PLUGINS))
     plugins = Plugins(*modules, disabled=parts[PLUGINS].disabled if PLUGINS in parts else ())
     problems += unread(environment, _variables(config, kinds, plugins), tables)
-    problems += override(tables, setup_keys(config, kinds, plugins), environment, given)
+    others = (each for each in setup_keys(config, kinds, plugins) if not each.name.startswith(f"{PLUGINS}."))
+    problems += override(tables, others, environment, given)
     for kind in kinds:
         part(kind, partial(choose_several if kind in SEVERAL else choose, plugins.kinds()[kind]))
     try:
@@ -106,6 +107,20 @@ def read_setup(
         {kind: parts[kind] for kind in kinds if kind not in SEVERAL},
         {kind: parts[kind] for kind in kinds if kind in SEVERAL},
     )
+
+
+def installed_plugins(environment: Mapping[str, str] = os.environ) -> Plugins:
+    """Returns the plugins but those that ``MESHLOOM_PLUGINS_DISABLED`` names, for commands without a configuration.
+
+    Raises:
+        ConfigError: The variable names what is not installed.
+        PluginError: A plugin cannot be loaded.
+    """
+    tables: dict[str, Any] = {}
+    problems = override(tables, keys_of(PluginTable, f"{PLUGINS}."), environment, {})
+    if problems:
+        raise ConfigError(*problems)
+    return Plugins(disabled=structure(tables.get(PLUGINS, {}), PluginTable, PLUGINS).disabled)
 
 
 def setup_keys(config: type[Any], kinds: Sequence[str], plugins: Plugins) -> Iterator[Key]:

@@ -58,6 +58,8 @@ async def test_logout_leaves_the_account(joined, meshloom, management):
     assert management.peers == {}
     status = await meshloom("status")
     assert status.code == 4
+    for form in ("--json", "--yaml"):
+        assert (await meshloom("status", form)).code == 4
     assert "meshloom up --setup-key" in status.out
 
 
@@ -131,11 +133,11 @@ async def test_the_status_has_the_keys_that_scripts_know(connected, meshloom, ma
 async def test_the_status_as_text(connected, meshloom, management):
     lines = (await meshloom("status")).out.splitlines()
     assert "Management: Connected" in lines
-    assert "NetBird IP: 100.64.0.1/16" in lines
+    assert "IP: 100.64.0.1/16" in lines
     assert lines[-1] == "Peers count: 1/1 Connected"
     detail = (await meshloom("status", "-d")).out
     assert f"Management: Connected to {management.url}" in detail
-    assert " peer2.mesh.test:\n  NetBird IP: 100.64.0.2\n" in detail
+    assert " peer2.mesh.test:\n  IP: 100.64.0.2\n" in detail
     assert "  ICE candidate (Local/Remote): host/host\n" in detail
 
 

@@ -41,10 +41,10 @@ def test_the_lines_of_the_text_are_netbirds_in_its_order():
     lines = as_text(render.content(answer(peer())), detail=False).splitlines()
     assert [line.partition(":")[0] for line in lines] == [
         "OS", "Daemon version", "CLI version", "Profile", "Management", "Signal", "Relays", "Nameservers", "FQDN",
-        "NetBird IP", "NetBird IPv6", "Interface type", "Wireguard port", "Quantum resistance", "Lazy connection",
+        "IP", "IPv6", "Interface type", "Wireguard port", "Lazy connection",
         "SSH Server", "Networks", "Peers count",
     ]  # fmt: skip
-    for line in ("Relays: 0/0 Available", "Nameservers: 0/0 Available", "Quantum resistance: false", "Networks: -"):
+    for line in ("Relays: 0/0 Available", "Nameservers: 0/0 Available", "Networks: -"):
         assert line in lines
 
 
@@ -52,15 +52,41 @@ def test_the_lines_of_a_peer_are_netbirds_in_its_order():
     detail = as_text(render.content(answer(RELAYED)), detail=True)
     block = detail[detail.index(" far.mesh.test:") : detail.index("\n\n")].splitlines()
     assert [line.strip().partition(":")[0] for line in block] == [
-        "far.mesh.test", "NetBird IP", "Public key", "Status", "-- detail --", "Connection type", "Reason",
+        "far.mesh.test", "IP", "Public key", "Status", "-- detail --", "Connection type", "Reason",
         "ICE candidate (Local/Remote)", "ICE candidate endpoints (Local/Remote)", "Relay server address",
         "Relay transport", "Last connection update", "Last WireGuard handshake", "Transfer status (received/sent)",
-        "Quantum resistance", "Networks", "Latency",
+        "Networks", "Latency",
     ]  # fmt: skip
     assert "  Connection type: Relayed" in block
     assert "  Reason: no direct path: both NATs map by destination" in block
     assert "  Relay server address: rels://relay.example.net:443" in block
     assert "Events: No events recorded" in detail
+
+
+@pytest.mark.parametrize(
+    ("states", "counted"),
+    [
+        ((), "0/0 Connected"),
+        (("Idle",), "1 asleep"),
+        (("Idle", "Idle", "Connected"), "1/1 Connected, 2 asleep"),
+        (("Idle", "Connecting", "Connected"), "1/2 Connected, 1 asleep"),
+        (("Connecting",), "0/1 Connected"),
+    ],
+)
+def test_peers_that_sleep_are_not_counted_as_missing(states, counted):
+    made = answer(*(peer(f"p{at}", f"100.64.0.{at + 9}", state) for at, state in enumerate(states)))
+    made.fullStatus.lazyConnectionEnabled = True
+    assert as_text(render.content(made), detail=False).splitlines()[-1] == f"Peers count: {counted}"
+    made.status = "Connecting"
+    assert "asleep" not in as_text(render.content(made), detail=False), "without a connection nobody sleeps"
+
+
+def test_the_text_says_neither_netbird_nor_quantum_resistance_and_the_keys_stay():
+    made = render.content(answer(RELAYED))
+    for word in ("NetBird", "Quantum"):
+        assert word not in as_text(made, detail=True)
+    assert {"netbirdIp", "quantumResistance", "quantumResistancePermissive"} <= set(made)
+    assert {"netbirdIp", "quantumResistance"} <= set(made["peers"]["details"][0])
 
 
 def test_relays_and_nameservers_tell_each_how_it_is():

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from meshloom.config.secret import Secret
+from meshloom.placeholder import placeholder
 
 HELP = "meshloom.config.help"
 PREFIX = "MESHLOOM_"
@@ -42,6 +43,11 @@ class Key:
     def is_secret(self) -> bool:
         """Whether its value must not be seen."""
         return self.type is Secret or Secret in typing.get_args(self.type)
+
+    @property
+    def placeholder(self) -> str:
+        """What stands for its value in help."""
+        return placeholder(self.name, self.type)
 
     @property
     def flag(self) -> str:

@@ -50,12 +50,11 @@ import contextlib, io, json, sys
 from meshloom_agent.cli import main
 for address in sys.stdin:
     said = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(said):
+    answer = None
+    with contextlib.suppress(Exception):
+        with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
             main(["status", "--json", "--daemon-addr", address.strip()], standalone_mode=False)
         answer = json.loads(said.getvalue())
-    except (Exception, SystemExit):
-        answer = None
     print(json.dumps(answer), flush=True)
 """
 """Runs once for all agents: who waits for a status asks for it many times, and each start of Python costs them all."""

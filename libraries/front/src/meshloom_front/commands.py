@@ -18,8 +18,7 @@ from meshloom.errors import ConfigError, MeshError
 from meshloom.inventory import check_config, describe_offers, offers
 from meshloom.log_levels import level_number, set_levels
 from meshloom.log_lines import log_to
-from meshloom.plugins import Plugins
-from meshloom.service import Setup, read_setup
+from meshloom.service import Setup, installed_plugins, read_setup
 from meshloom.terminal import say, say_error, show_crash
 from meshloom_front.config import ServerConfig
 from meshloom_front.memory import keep_freed_memory
@@ -44,9 +43,14 @@ class ServerGroup(click.Group):
     """
 
     def __init__(self, *args: Any, config: type[ServerConfig], kinds: Sequence[str], **more: Any) -> None:
-        super().__init__(*args, epilog=EXIT_CODES, **more)
+        super().__init__(*args, **more)
         self.config = config
         self.kinds = kinds
+
+
+def example(line: str) -> str:
+    """Returns what a command's help ends with: a line that can be run."""
+    return f"\b\nExample:\n  {line}"
 
 
 def server_commands(
@@ -70,8 +74,9 @@ def server_commands(
         kinds=kinds,
         help=about,
         invoke_without_command=True,
-        context_settings={"auto_envvar_prefix": None},
+        context_settings={"auto_envvar_prefix": None, "help_option_names": ["-h", "--help"]},
     )
+    @click.version_option(__version__, message="%(version)s", help="Print the version.")
     @click.option(
         "--config", "file", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (TOML)."
     )
@@ -88,21 +93,33 @@ def server_commands(
         if not each.is_secret:
             shown = each.default if each.default not in (None, "", ()) else "none"
             described = f"{each.help} [{each.environment}; default: {shown}]"
-            group.params.append(click.Option([each.flag, each.name.replace(".", "_")], help=described))
+            group.params.append(
+                click.Option([each.flag, each.name.replace(".", "_")], help=described, metavar=each.placeholder)
+            )
 
-    @group.command("version", help="Print the version.")
+    file_example = f"/etc/meshloom/{name.removeprefix('meshloom-')}.toml"
+    group.epilog = f"{example(f'{name} --config {file_example}')}\n\n{EXIT_CODES}"
+
+    @group.command("version", help="Print the version.", epilog=example(f"{name} version"))
     def version() -> None:
         say(__version__)
 
-    @group.command("plugins", help="List installed backends, and which would run here.")
+    @group.command(
+        "plugins", help="List installed backends, and which would run here.", epilog=example(f"{name} plugins")
+    )
     def plugins() -> None:
-        say(*describe_offers(offers(Plugins())).split("\n"))
+        try:
+            say(*describe_offers(offers(installed_plugins())).split("\n"))
+        except MeshError as error:
+            _fail(error)
 
-    @group.group("config", help="The configuration file.")
+    checking = example(f"{name} config check {file_example}")
+
+    @group.group("config", help="The configuration file.", epilog=checking)
     def config() -> None:
         """Only a name for what is below it."""
 
-    @config.command("check", help="Say what is wrong with a configuration file; nothing is started.")
+    @config.command("check", help="Say what is wrong with a configuration file; nothing is started.", epilog=checking)
     @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
     def check(file: Path) -> None:
         problems = check_config(ServerConfig, kinds, file)

@@ -12,7 +12,7 @@ from meshloom.service import Setup
 from meshloom.store import StoreContext
 from meshloom.terminal import say, say_error
 from meshloom.text import json_text
-from meshloom_front.commands import EXIT_FAILED, server_commands
+from meshloom_front.commands import EXIT_FAILED, example, server_commands
 from meshloom_front.config import ServerConfig
 from meshloom_front.monitoring import new_registry
 from meshloom_front.running import Parts, serve
@@ -47,7 +47,11 @@ main = server_commands(
 add_local_commands(main)
 
 
-@main.command("backup", help="Write a consistent copy of the state to FILE, also while the server runs.")
+@main.command(
+    "backup",
+    help="Write a consistent copy of the state to FILE, also while the server runs.",
+    epilog=example("meshloom-server backup /var/backups/meshloom.db"),
+)
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.pass_context
 def backup(context: click.Context, file: Path) -> None:
@@ -67,7 +71,7 @@ def backup(context: click.Context, file: Path) -> None:
     say(f"written: {file}")
 
 
-@main.command("openapi", help="Print the OpenAPI document of the HTTP API.")
+@main.command("openapi", help="Print the OpenAPI document of the HTTP API.", epilog=example("meshloom-server openapi"))
 def openapi() -> None:
     """Made from the code."""
     say(*json_text(description(), indent=2).split("\n"))

@@ -87,6 +87,7 @@ CASES = [
     (checks.tunnel, changed(tunnels=NO_BACKEND, has_tun=False), Level.ERROR, "/dev/net/tun", "modprobe tun"),
     (checks.tunnel, changed(tunnels=()), Level.ERROR, "no backend", "wireguard-go"),
     (checks.tunnel, changed(tunnels=NO_BACKEND, is_root=False), Level.UNKNOWN, "without root", ""),
+    (checks.plugins, changed(plugin_trouble="plugin 'acme' cannot be loaded: x"), Level.ERROR, "'acme'", "DISABLED"),
     (checks.transports, changed(transports=()), Level.ERROR, "cannot be reached by websocket or quic: no such",
      "pip install meshloom-transport-websocket meshloom-transport-quic"),
     (checks.transports, changed(transports=TRANSPORTS[:2]), Level.WARNING, "by quic", "meshloom-transport-quic"),

@@ -189,7 +189,7 @@ def debug() -> None:
 def bundle(daemon_addr: str, state_dir: str, file: Path | None, *, ask_gateway: bool, anonymize: bool) -> None:
     """Pack up logs, status, settings, network and checks into FILE (a tar.gz), without secrets.
 
-    Where no daemon runs, the bundle has what can be seen without one.
+    Where no daemon runs, the bundle has what can be seen without one, and the exit code is 6.
     """
     from datetime import datetime
 
@@ -199,7 +199,7 @@ def bundle(daemon_addr: str, state_dir: str, file: Path | None, *, ask_gateway: 
     if path.exists():
         fail(FAILED, f"{path} is there already: give another name")
     if objection := unreachable(daemon_addr):
-        say(f"{objection}; the bundle is without the daemon's part", error=True)
+        say(f"warning: {objection}; the bundle is without the daemon's part", error=True)
         data = _own_bundle(daemon_addr, state_dir, ask_gateway=ask_gateway, anonymize=anonymize)
     else:
         from meshloom.rpc import diagnostics_pb2 as pb
@@ -214,6 +214,8 @@ def bundle(daemon_addr: str, state_dir: str, file: Path | None, *, ask_gateway: 
     except OSError as error:
         fail(FAILED, f"{path}: cannot be written: {error.strerror}")
     say(str(path))
+    if objection:
+        sys.exit(WARNED)
 
 
 def _own_bundle(daemon_addr: str, state_dir: str, *, ask_gateway: bool, anonymize: bool) -> bytes:

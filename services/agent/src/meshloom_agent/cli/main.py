@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
+from meshloom import __version__
 from meshloom.terminal import say, show_crash
 from meshloom_agent.cli.client import daemon
 from meshloom_agent.cli.diagnose import debug, doctor, netcheck
+from meshloom_agent.cli.examples import add_examples
 from meshloom_agent.cli.exits import FAILED, TIMEOUT, USAGE, fail
 from meshloom_agent.cli.options import address_option, option
 from meshloom_agent.cli.path_options import login_fields, path_options
@@ -42,7 +44,12 @@ def join_options(command: Any) -> Any:
             ),
             option("--preshared-key", help="Symmetric key that all machines share besides; empty for none."),
             option("--disable-ipv6/--enable-ipv6", default=None, help="No IPv6 inside the mesh."),
-            option("--extra-iface-blacklist", multiple=True, help="Beginning of names of interfaces not to offer."),
+            option(
+                "--extra-iface-blacklist",
+                multiple=True,
+                metavar="PREFIX",
+                help="Beginning of names of interfaces not to offer.",
+            ),
             *path_options,
             address_option,
         ]
@@ -63,6 +70,7 @@ def join_options(command: Any) -> Any:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(version)s", help="Print the version.")
 def main() -> None:
     """A WireGuard mesh that configures itself: this machine's part of it.
 
@@ -175,18 +183,20 @@ main.add_command(logout, "deregister")
 @main.command()
 def version() -> None:
     """Print the version."""
-    from meshloom import __version__
-
     say(__version__)
 
 
 @main.command()
 def plugins() -> None:
     """List installed backends, and which would run here."""
+    from meshloom.errors import MeshError
     from meshloom.inventory import describe_offers, offers
-    from meshloom.plugins import Plugins
+    from meshloom.service import installed_plugins
 
-    say(*describe_offers(offers(Plugins())).split("\n"))
+    try:
+        say(*describe_offers(offers(installed_plugins())).split("\n"))
+    except MeshError as error:
+        fail(FAILED, error)
 
 
 @main.group()
@@ -221,3 +231,4 @@ def completion(shell: str) -> None:
 
 for _command in (status, ping, netcheck, doctor, debug, service):
     main.add_command(_command)
+add_examples(main)

@@ -10,6 +10,7 @@ path_options = [
     option(
         "--external-ip-map",
         multiple=True,
+        metavar="OUTER[/INNER]",
         help="Address of a router that hands WireGuard's port on to here, as OUTER or OUTER/INNER with this machine's"
         " address or interface behind it; empty for none.",
     ),
@@ -17,6 +18,7 @@ path_options = [
     option("--no-relay/--allow-relay", default=None, help="No relays of the mesh: direct paths or none."),
     option(
         "--home-relay-servers",
+        metavar="URL,...",
         help="Relays instead of those that the server tells of, parted by commas; empty for the server's.",
     ),
     option(

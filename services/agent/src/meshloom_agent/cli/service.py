@@ -23,6 +23,7 @@ def service() -> None:
 state_dir_option = click.option(
     "--state-dir",
     type=click.Path(path_type=Path),
+    metavar="FOLDER",
     default="/var/lib/meshloom",
     show_default=True,
     envvar=["MESHLOOM_STATE_DIR", "NB_STATE_DIR"],
@@ -32,6 +33,7 @@ address_option = click.option(
     "--daemon-addr",
     default=DEFAULT_SOCKET,
     show_default=True,
+    metavar="ADDRESS",
     envvar=["MESHLOOM_DAEMON_ADDR", "NB_DAEMON_ADDR"],
     help="Its socket.",
 )
@@ -107,12 +109,7 @@ def _first(group: BaseExceptionGroup[Exception]) -> Exception:
 def install(
     *, state_dir: Path, daemon_addr: str, config: Path | None, log_level: str, metrics: str, name: str, force: bool
 ) -> None:
-    """Make a systemd unit, and have it start with the machine.
-
-    \b
-    Example:
-      meshloom service install --log-level info
-    """  # noqa: D301 - \b is click's mark for lines kept as they are
+    """Make a systemd unit, and have it start with the machine."""
     from meshloom.errors import ConfigError
     from meshloom_agent.cli import installation
     from meshloom_agent.cli.unit import Unit
@@ -148,12 +145,7 @@ def _check(file: Path) -> None:
 @click.option("--purge", is_flag=True, help="Have the server forget this machine, and remove its key and state, too.")
 @click.option("--local", is_flag=True, help="With --purge: do not ask the server, which may still know this machine.")
 def uninstall(name: str, *, purge: bool, local: bool) -> None:
-    """Stop the daemon and remove its systemd unit; its state stays.
-
-    \b
-    Example:
-      meshloom service uninstall --purge
-    """  # noqa: D301 - \b is click's mark for lines kept as they are
+    """Stop the daemon and remove its systemd unit; its state stays."""
     from meshloom_agent.cli import installation
 
     if local and not purge:
@@ -195,7 +187,7 @@ def _forget(state_dir: Path) -> None:
 
 
 def _verb(verb: str, about: str) -> None:
-    @service.command(verb, help=f"{about}\n\n\b\nExample:\n  meshloom service {verb}")
+    @service.command(verb, help=about)
     @name_option
     def run_verb(name: str) -> None:
         from meshloom_agent.cli.installation import pass_on

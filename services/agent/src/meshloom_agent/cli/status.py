@@ -31,8 +31,18 @@ def _split(_context: click.Context, _parameter: click.Parameter, given: tuple[st
 @click.option("-y", "--yaml", "as_yaml", is_flag=True, help="As YAML, in NetBird's keys.")
 @click.option("-4", "--ipv4", "only", flag_value="netbirdIp", help="Only this machine's IPv4 address.")
 @click.option("-6", "--ipv6", "only", flag_value="netbirdIpv6", help="Only this machine's IPv6 address.")
-@click.option("-I", "--filter-by-ips", "ips", multiple=True, callback=_split, help="Only peers of these addresses.")
-@click.option("-N", "--filter-by-names", "names", multiple=True, callback=_split, help="Only names that begin so.")
+@click.option(
+    "-I",
+    "--filter-by-ips",
+    "ips",
+    multiple=True,
+    metavar="ADDRESS",
+    callback=_split,
+    help="Only peers of these addresses.",
+)
+@click.option(
+    "-N", "--filter-by-names", "names", multiple=True, metavar="NAME", callback=_split, help="Only names that begin so."
+)
 @click.option("-S", "--filter-by-status", "state", type=PEER_STATES, help="Only peers in this state.")
 @click.option("-T", "--filter-by-connection-type", "kind", type=CONNECTION_TYPES, help="Only peers so connected.")
 @click.option(
@@ -83,9 +93,10 @@ def status(
         say(*(each["userMessage"] for each in content["events"]), LOGIN_HINTS[answer.status])
         if content["netbirdIp"]:  # the mesh goes on without the server
             say("", *render.as_text(content, detail=detail or chosen.chooses).split("\n"))
-        sys.exit(LOGIN_NEEDED)
     else:
         say(*render.as_text(content, detail=detail or chosen.chooses).split("\n"))
+    if answer.status in LOGIN_HINTS:
+        sys.exit(LOGIN_NEEDED)
 
 
 def _anonymized(content: dict[str, Any]) -> dict[str, Any]:

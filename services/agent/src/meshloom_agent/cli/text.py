@@ -1,4 +1,4 @@
-"""The status as text: NetBird's labels in NetBird's order, and lines of our own only where they say something."""
+"""The status as text: labels in NetBird's order, and lines of our own only where they say something."""
 
 import platform
 from datetime import UTC, datetime
@@ -30,17 +30,16 @@ def as_text(status: dict[str, Any], *, detail: bool) -> str:
         ("Relays", _relays(status["relays"], detail=detail)),
         ("Nameservers", _nameservers(status["dnsServers"], detail=detail)),
         ("FQDN", status["fqdn"] or "-"),
-        ("NetBird IP", status["netbirdIp"] or "-"),
-        ("NetBird IPv6", status.get("netbirdIpv6", "")),
+        ("IP", status["netbirdIp"] or "-"),
+        ("IPv6", status.get("netbirdIpv6", "")),
         ("Interface type", kind if status["netbirdIp"] else "N/A"),
         ("Wireguard port", str(status["wireguardPort"] or "-")),
-        ("Quantum resistance", _quantum(status)),
         ("Lazy connection", _flag(status["lazyConnectionEnabled"])),
         ("SSH Server", _ssh(status["sshServer"])),
         ("Networks", ", ".join(status["networks"] or []) or "-"),
         ("Forwarding rules", str(status["forwardingRules"] or "")),
         ("Session expires", _until(status.get("sessionExpiresAt", ""))),
-        ("Peers count", f"{status['peers']['connected']}/{status['peers']['total']} Connected"),
+        ("Peers count", _count(status)),
     ]
     said = [
         f"{each['severity'].capitalize()}: {each['userMessage']}"
@@ -54,8 +53,8 @@ def as_text(status: dict[str, Any], *, detail: bool) -> str:
 def _peer_lines(each: dict[str, Any]) -> list[str]:
     kinds, endpoints = each["iceCandidateType"], each["iceCandidateEndpoint"]
     values = [
-        ("NetBird IP", each["netbirdIp"]),
-        ("NetBird IPv6", each.get("netbirdIpv6")),
+        ("IP", each["netbirdIp"]),
+        ("IPv6", each.get("netbirdIpv6")),
         ("Public key", each["publicKey"]),
         ("Status", each["status"]),
         ("-- detail --", ""),
@@ -68,7 +67,6 @@ def _peer_lines(each: dict[str, Any]) -> list[str]:
         ("Last connection update", _ago(each["lastStatusUpdate"])),
         ("Last WireGuard handshake", _ago(each["lastWireguardHandshake"])),
         ("Transfer status (received/sent)", f"{_size(each['transferReceived'])}/{_size(each['transferSent'])}"),
-        ("Quantum resistance", _flag(each["quantumResistance"])),
         ("Networks", ", ".join(each["networks"] or []) or "-"),
         ("Latency", f"{each['latency'] / 1e6:.3f} ms" if each["latency"] else "-"),
     ]
@@ -122,9 +120,14 @@ def _nameservers(groups: list[dict[str, Any]], *, detail: bool) -> str:
     return "\n".join(lines) if groups else "-"
 
 
-def _quantum(status: dict[str, Any]) -> str:
-    permissive = status["quantumResistance"] and status["quantumResistancePermissive"]
-    return _flag(status["quantumResistance"]) + (" (permissive)" if permissive else "")
+def _count(status: dict[str, Any]) -> str:
+    """Returns how many peers are connected; those that sleep until there is traffic are not missing."""
+    peers = status["peers"]
+    asleep = sum(each["status"] == "Idle" for each in peers["details"] or [])
+    if status["daemonStatus"] != "Connected" or not status["lazyConnectionEnabled"] or not asleep:
+        return f"{peers['connected']}/{peers['total']} Connected"
+    awake = peers["total"] - asleep
+    return f"{peers['connected']}/{awake} Connected, {asleep} asleep" if awake else f"{asleep} asleep"
 
 
 def _ssh(server: dict[str, Any]) -> str:

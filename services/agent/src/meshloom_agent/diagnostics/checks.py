@@ -109,6 +109,14 @@ def policies(facts: Facts) -> Finding:
     return Finding("policies", Level.OK, "they limit nothing but who is connected with whom")
 
 
+def plugins(facts: Facts) -> Finding:
+    """Whether the installed plugins can be loaded."""
+    if facts.plugin_trouble:
+        fix = "uninstall it, or name it in MESHLOOM_PLUGINS_DISABLED and in the daemon's configuration"
+        return Finding("plugins", Level.ERROR, facts.plugin_trouble, fix)
+    return Finding("plugins", Level.OK, "all can be loaded")
+
+
 def tunnel(facts: Facts) -> Finding:
     """Whether there is a WireGuard to use."""
     running = [each for each in facts.tunnels if not each.objection]
@@ -292,6 +300,7 @@ CHECKS: tuple[Check, ...] = (
     connection,
     management,
     policies,
+    plugins,
     tunnel,
     transports,
     state_folder,

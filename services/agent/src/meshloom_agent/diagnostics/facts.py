@@ -11,8 +11,9 @@ import anyio.to_thread
 import attrs
 
 from meshloom import __version__
+from meshloom.errors import MeshError
 from meshloom.inventory import Offer, offers
-from meshloom.plugins import Plugins
+from meshloom.service import installed_plugins
 from meshloom_agent.diagnostics.host import HostNetwork, gather_network, read, run
 from meshloom_agent.diagnostics.known import Known, parted
 from meshloom_agent.diagnostics.netcheck import Netcheck, check
@@ -45,6 +46,7 @@ class Facts:
 
     Args:
         daemon_trouble: Why the daemon does not answer; empty where it does.
+        plugin_trouble: Why the plugins cannot be loaded; empty where they can.
         state: The daemon's, such as ``Connected``.
         waiting: What it waits for, or why it failed.
         warnings: What management said and the daemon does not do.
@@ -61,6 +63,7 @@ class Facts:
     has_tun: bool = True
     has_module: bool = True
     wireguard_go: str = ""
+    plugin_trouble: str = ""
     tunnels: tuple[Offer, ...] = ()
     transports: tuple[Offer, ...] = ()
     folder: StateFolder = attrs.field(factory=StateFolder)
@@ -95,9 +98,14 @@ def _gather_host(known: Known, trouble: str) -> Facts:
         network = HostNetwork(resolv_conf=read("/etc/resolv.conf"))
     release = os.uname().release
     modules = read(f"/lib/modules/{release}/modules.builtin") + read(f"/lib/modules/{release}/modules.dep")
-    installed = offers(Plugins())
+    plugin_trouble, installed = "", list[Offer]()
+    try:
+        installed = offers(installed_plugins())
+    except MeshError as error:
+        plugin_trouble = str(error)
     return Facts(
         known=known,
+        plugin_trouble=plugin_trouble,
         daemon_trouble=trouble,
         is_root=os.geteuid() == 0,
         has_tun=Path("/dev/net/tun").exists(),

@@ -12,7 +12,7 @@ from meshloom.config.convert import duration
 from meshloom.errors import MeshError
 from meshloom.service import Setup
 from meshloom.terminal import say, say_error
-from meshloom_front.commands import EXIT_FAILED
+from meshloom_front.commands import EXIT_FAILED, example
 from meshloom_front.config import ServerConfig
 from meshloom_management.errors import InvalidArgument
 from meshloom_management.local.asking import answer_to
@@ -43,8 +43,17 @@ class Days(click.ParamType[int]):
 
 def add_local_commands(group: click.Group) -> None:
     """Adds the commands to a server's own."""
-    group.add_command(_owner())
-    group.add_command(_token())
+    owner, token = _owner(), _token()
+    for command, line in (
+        (owner, "owner create you@example.net"),
+        (owner.commands["create"], "owner create you@example.net"),
+        (owner.commands["reset-password"], "owner reset-password --user you@example.net"),
+        (token, "token create --expires 30d"),
+        (token.commands["create"], "token create --expires 30d"),
+    ):
+        command.epilog = example(f"{group.name} {line}")
+    group.add_command(owner)
+    group.add_command(token)
 
 
 def _owner() -> click.Group:
@@ -54,14 +63,18 @@ def _owner() -> click.Group:
 
     @owner.command("create", help="Make the account and its owner. The password is asked for, or read from a pipe.")
     @click.argument("email")
-    @click.option("--name", default="", help="The owner's name; the email address where it is not given.")
+    @click.option(
+        "--name", default="", metavar="NAME", help="The owner's name; the email address where it is not given."
+    )
     @click.pass_context
     def create(context: click.Context, email: str, name: str) -> None:
         said = _answer(context, lambda: CreateOwner(email, name or email, _password()))
         say(f"{said['user']} owns this server; a token for the API: meshloom-server token create")
 
     @owner.command("reset-password", help="Give a user another password. It is asked for, or read from a pipe.")
-    @click.option("--user", default=OWNER, show_default=True, help="`owner`, or a user's email address or id.")
+    @click.option(
+        "--user", default=OWNER, show_default=True, metavar="USER", help="`owner`, or a user's email address or id."
+    )
     @click.pass_context
     def reset_password(context: click.Context, user: str) -> None:
         said = _answer(context, lambda: ResetPassword(user, _password()))
@@ -80,6 +93,7 @@ def _token() -> click.Group:
         "--user",
         default=OWNER,
         show_default=True,
+        metavar="USER",
         help="`owner`, or a user's email address or id, or a service user's name.",
     )
     @click.option(
@@ -90,7 +104,7 @@ def _token() -> click.Group:
         show_default=True,
         help=f"How long it is good: whole days, 1d to {LONGEST_DAYS}d.",
     )
-    @click.option("--name", default="", help="How it is listed.")
+    @click.option("--name", default="", metavar="NAME", help="How it is listed.")
     @click.pass_context
     def create(context: click.Context, user: str, days: int, name: str) -> None:
         said = _answer(context, lambda: CreateToken(user, name, days))
