@@ -45,6 +45,27 @@ def test_what_a_map_limits_is_named(rules, named):
     assert unenforced(map_of(*rules)) == ((said,) if named else ())
 
 
+@pytest.mark.anyio
+async def test_status_says_it_while_policies_limit_ports_and_no_longer_after(
+    joined, daemon, management, meshloom, until
+):
+    own = daemon.files.key().public.text
+
+    def told(serial, **rule):
+        made = management.map_of(own, [], serial=serial)
+        made.NetworkMap.FirewallRules.extend(map_of(*({**each, **rule} for each in BOTH)).FirewallRules)
+        management.tell(own, made)
+
+    told(100, Protocol=TCP, Port="22")
+    await until(lambda: daemon.report.warnings)
+    said = "not enforced by this machine yet: ports and protocols of policies"
+    assert said in (await meshloom("status")).out
+    assert said in (await meshloom("status", "--detail")).out
+    told(101)
+    await until(lambda: not daemon.report.warnings)
+    assert "not enforced" not in (await meshloom("status")).out
+
+
 def test_it_is_said_once_in_the_log_and_goes_when_policies_do(caplog):
     report = Report()
     for _ in range(3):
