@@ -14,6 +14,7 @@ import pytest
 from meshloom import dialing
 from meshloom.dialing import client_tls, dial, prepare_stream
 from meshloom.errors import ConfigError, ProtocolError, TransportError
+from meshloom.testing.ports import free_port
 from meshloom.transport import RelayAddress, TransportContext
 
 pytestmark = pytest.mark.anyio
@@ -65,7 +66,9 @@ async def listening():
     async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
 
         async def listen(handle, host="127.0.0.1"):
-            listener = await stack.enter_async_context(await anyio.create_tcp_listener(local_host=host))
+            listener = await stack.enter_async_context(
+                await anyio.create_tcp_listener(local_host=host, local_port=free_port())
+            )
             tasks.start_soon(listener.serve, handle)
             return dict(listener.extra_attributes)[anyio.abc.SocketAttribute.local_port]()
 

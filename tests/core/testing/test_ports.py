@@ -3,11 +3,12 @@
 import socket
 import subprocess
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
-from meshloom.testing.ports import EACH, PortWindow, free_port
+from meshloom.testing.ports import EACH, PortWindow, free_port, own_address
 
 OTHER = "from meshloom.testing.ports import free_port; print(*(free_port() for _ in range(200)))"
 
@@ -23,6 +24,14 @@ def test_two_processes_are_never_given_the_same_port():
     theirs = subprocess.run([sys.executable, "-c", OTHER], stdout=subprocess.PIPE, text=True, check=True).stdout
     assert len(mine) > 100
     assert mine.isdisjoint(map(int, theirs.split()))
+
+
+def test_two_processes_are_never_given_the_same_address():
+    other = "from meshloom.testing.ports import own_address; print(own_address())"
+    mine = own_address()
+    theirs = subprocess.run([sys.executable, "-c", other], stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert ip_address(mine).is_loopback
+    assert mine != theirs.strip() != ""
 
 
 def test_the_kernel_gives_none_of_them_to_others():

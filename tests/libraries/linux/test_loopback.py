@@ -5,6 +5,7 @@ import socket
 import anyio
 import pytest
 
+from meshloom.testing.ports import free_port
 from meshloom_linux.loopback import Loopback
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +22,7 @@ def anyio_backend():
 @pytest.fixture
 def wireguard():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
-        made.bind(("127.0.0.1", 0))
+        made.bind(("127.0.0.1", free_port()))
         made.settimeout(WITHIN)
         yield made
 

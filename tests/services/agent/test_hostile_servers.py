@@ -7,6 +7,7 @@ from ipaddress import ip_address
 import anyio
 import pytest
 
+from meshloom.testing.ports import free_port
 from meshloom_agent import sync
 from meshloom_agent.backoff import Backoff
 from meshloom_agent.report import CONNECTED
@@ -49,8 +50,8 @@ class Trap:
 
     def __init__(self):
         self.came = []
-        self.stream = socket.create_server(("127.0.0.1", 0))
-        self.port = self.stream.getsockname()[1]
+        self.port = free_port()
+        self.stream = socket.create_server(("127.0.0.1", self.port))
         self.datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.datagram.bind(("127.0.0.1", self.port))
         for each in (self.stream, self.datagram):

@@ -8,13 +8,15 @@ from ipaddress import IPv6Address
 import anyio
 import pytest
 
+from meshloom.testing.ports import own_address
 from meshloom_agent import port_mapping
 from meshloom_agent.port_mapping import PortMapper
 from meshloom_agent.port_protocols import PCP, NatPmp
 
 pytestmark = pytest.mark.anyio
 
-ROUTER = "127.53.51.1"
+ROUTER = own_address()
+"""This process's alone, since the router's port is fixed."""
 OUTER = "203.0.113.5"
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
+from meshloom.testing.ports import free_port
 from meshloom.testing.transport_ground import until
 from meshloom_agent.turn import TurnClient, TurnServer
 from meshloom_agent.turn.allocation import TurnTimers, open_allocation
@@ -65,8 +66,8 @@ class Program:
 
 
 @pytest.fixture
-async def turn(tmp_path, free_tcp_port):
-    program = Program(tmp_path, free_tcp_port)
+async def turn(tmp_path):
+    program = Program(tmp_path, free_port())
     yield program
     program.kill()
 
@@ -247,9 +248,9 @@ async def test_new_credentials_keep_the_address_and_serve_for_the_next(turn):
         assert f"username=<{new.user}>" in turn.says
 
 
-async def test_why_there_is_no_address_is_said(turn, free_tcp_port_factory):
+async def test_why_there_is_no_address_is_said(turn):
     client = TurnClient(lambda *_: None, lambda: None)
-    nobody = TurnServer(HOST, free_tcp_port_factory(), "tcp")
+    nobody = TurnServer(HOST, free_port(), "tcp")
     client.set_servers([nobody])
     async with running(client):
         client.need(True)

@@ -1,4 +1,4 @@
-"""Ports for programs that a test starts: nobody else takes them between the choice and the program's start."""
+"""Ports and addresses for what a test starts: nobody else takes them between the choice and the start."""
 
 import functools
 import itertools
@@ -9,7 +9,7 @@ FIRST, EACH, WINDOWS = 10_000, 400, 50
 
 
 class PortWindow:
-    """Ports of one process: other test processes of the machine have other windows."""
+    """Ports and a loopback address of one process: other test processes of the machine have other windows."""
 
     def __init__(self) -> None:
         self._held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -18,6 +18,7 @@ class PortWindow:
         if number is None:
             self.close()
             raise RuntimeError(f"ports: {WINDOWS} test processes hold all windows; run fewer at once")
+        self.address = f"127.53.51.{number + 1}"
         self._ports = itertools.cycle(range(FIRST + number * EACH, FIRST + (number + 1) * EACH, 2))
 
     def _claims(self, number: int) -> bool:
@@ -60,3 +61,8 @@ def free_port() -> int:
     The port above it is free, too. A port comes again after 200 others.
     """
     return _window().next()
+
+
+def own_address() -> str:
+    """Returns a loopback address that no other test process is given, for protocols whose port is fixed."""
+    return _window().address
