@@ -20,6 +20,7 @@
 Data are attributes; ``str()`` is a sentence that names the key or thing, the value and what to do.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 
 
@@ -117,3 +118,23 @@ class TransportError(MeshError):
 
 class BusError(MeshError):
     """Another instance of the service cannot be told."""
+
+
+UNEXPECTED = "an unexpected fault; the log tells more"
+
+
+def words_of(error: BaseException) -> str:
+    """Returns why something failed, fit for a sentence: never a tuple, the name of a class or the number of an error.
+
+    Errors of the system become the system's own words, with the file where there is one.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return words_of(error.exceptions[0])
+    number = getattr(error, "errno", None) or getattr(error, "code", None)  # libraries for netlink call it their code
+    if isinstance(error, OSError):
+        said = error.strerror or (os.strerror(number) if isinstance(number, int) else str(error))
+        file = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        return f"{file}{said}" if said else "it took too long" if isinstance(error, TimeoutError) else UNEXPECTED
+    if isinstance(number, int) and error.args[:1] == (number,):
+        return os.strerror(number)
+    return str(error) or UNEXPECTED

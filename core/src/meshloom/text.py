@@ -5,6 +5,7 @@ in a log, a terminal or a file goes through here, so that a name cannot forge a 
 """
 
 import json
+import re
 import sys
 from typing import Any
 
@@ -15,6 +16,8 @@ LONGEST_LINE = 16 << 10
 MARK = "…"
 """Stands at the end of a text that was cut."""
 
+_HALVES = re.compile("[\ud800-\udfff]")
+"""Halves of surrogate pairs: Python keeps bytes that are not text as such."""
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _BLANK = frozenset(
     map(
@@ -61,6 +64,11 @@ def printable(text: str, longest: int = LONGEST) -> str:
     while parts and size > longest - len(MARK):
         size -= len(parts.pop())
     return ("".join(parts) + MARK)[:longest]
+
+
+def readable(text: str) -> str:
+    """Returns text that can be sent: each byte that was not UTF-8 in what the system told becomes a question mark."""
+    return text if text.isascii() else _HALVES.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def printable_lines(text: str, longest: int = sys.maxsize) -> str:

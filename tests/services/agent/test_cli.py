@@ -144,7 +144,7 @@ async def test_the_status_as_text(connected, meshloom, management):
 async def test_a_daemon_that_was_never_up_has_a_status(meshloom):
     status = json.loads((await meshloom("status", "--json")).out)
     assert set(status) == KEYS
-    assert (status["daemonStatus"], status["netbirdIp"], status["peers"]["details"]) == ("Idle", "", None)
+    assert (status["daemonStatus"], status["netbirdIp"], status["peers"]["details"]) == ("NeedsLogin", "", None)
 
 
 async def test_the_socket_is_for_root_alone_unless_a_group_is_named(daemon, socket, tmp_path):
@@ -170,7 +170,7 @@ async def test_a_socket_that_a_killed_daemon_left_is_replaced(daemon, tmp_path, 
         pass
     assert left.exists()
     async with open_socket(daemon, left):
-        assert (await run("status", "--daemon-addr", f"unix://{left}")).code == 0
+        assert (await run("status", "--check", "live", "--daemon-addr", f"unix://{left}")).code == 0
 
 
 async def test_what_needs_no_daemon_works_without(tmp_path, run):

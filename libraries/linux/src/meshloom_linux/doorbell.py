@@ -9,7 +9,7 @@ import logging
 import socket
 from collections.abc import Callable
 
-from meshloom.errors import TunnelError
+from meshloom.errors import TunnelError, words_of
 from meshloom.tunnel import Address, Doorbell
 
 _log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class LoopbackDoorbell(Doorbell):
             except BlockingIOError:
                 return
             except OSError as error:
-                _log.debug("the doorbell cannot be read: %s", error)
+                _log.debug("the doorbell cannot be read: %s", words_of(error))
                 return
             for level, kind, data in ancillary:
                 if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO) and source[1] == self._wireguard:

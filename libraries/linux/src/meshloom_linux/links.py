@@ -9,10 +9,11 @@ import attrs
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from meshloom.errors import TunnelError
+from meshloom.errors import TunnelError, words_of
 from meshloom.tunnel import IPInterface
+from meshloom_linux.ipv6 import ipv6_objection
 
-EPERM, ENODEV, EOPNOTSUPP, ENOBUFS = 1, 19, 95, 105
+EPERM, EACCES, ENODEV, EOPNOTSUPP, ENOBUFS = 1, 13, 19, 95, 105
 RTMGRP_LINK = 0x1
 
 
@@ -40,7 +41,7 @@ async def find_link(name: str) -> Link | None:
         except NetlinkError as error:
             if error.code == ENODEV:
                 return None
-            raise TunnelError(f"the interface {name} cannot be looked at: {error}") from error
+            raise TunnelError(f"the interface {name} cannot be looked at: {words_of(error)}") from error
     return None
 
 
@@ -140,7 +141,7 @@ async def remove_link(name: str) -> None:
                 await netlink.link("del", index=found[0])
             except NetlinkError as error:
                 if error.code != ENODEV:
-                    raise TunnelError(f"the interface {name} cannot be removed: {error}") from error
+                    raise TunnelError(f"the interface {name} cannot be removed: {words_of(error)}") from error
 
 
 def _index(name: str) -> int | None:
@@ -154,6 +155,8 @@ def refusal(name: str, error: NetlinkError, unsupported: str = "") -> TunnelErro
     """The kernel's refusal in words."""
     if error.code == EPERM:
         return TunnelError(f"the interface {name} may not be changed: run as root, or with CAP_NET_ADMIN")
+    if error.code == EACCES and (objection := ipv6_objection(name)):
+        return TunnelError(f"the interface {name} cannot have an IPv6 address: {objection}")
     if error.code == EOPNOTSUPP and unsupported:
         return TunnelError(unsupported)
-    return TunnelError(f"the interface {name} cannot be configured: {error}")
+    return TunnelError(f"the interface {name} cannot be configured: {words_of(error)}")

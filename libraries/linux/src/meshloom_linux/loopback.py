@@ -10,7 +10,7 @@ import logging
 import socket
 from collections.abc import Callable
 
-from meshloom.errors import TunnelError
+from meshloom.errors import TunnelError, words_of
 from meshloom.tunnel import Address, Carrier
 
 _log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class LoopbackCarrier(Carrier):
         except BlockingIOError:
             return
         except OSError as error:  # ECONNREFUSED: WireGuard was not there for what was delivered
-            _log.debug("nothing can be read of WireGuard: %s", error)
+            _log.debug("nothing can be read of WireGuard: %s", words_of(error))
 
 
 class Loopback:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from meshloom.errors import words_of
 from meshloom.model.keys import PublicKey
 from meshloom.tunnel import IPNetwork, TunnelPeer
 
@@ -60,4 +61,4 @@ class PeerRoutes:
             else:
                 await netlink.route("replace", metrics={"mtu": mtu}, **about)
         except NetlinkError as error:
-            _log.warning("the MTU of the route to %s is not set: %s", network, error)
+            _log.warning("the MTU of the route to %s is not set: %s", network, words_of(error))

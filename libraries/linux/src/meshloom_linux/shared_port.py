@@ -11,7 +11,7 @@ import socket
 import struct
 from collections import deque
 
-from meshloom.errors import TunnelError
+from meshloom.errors import TunnelError, words_of
 from meshloom.tunnel import Address, SharedPort
 
 _log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class RawSharedPort(SharedPort):
         try:
             made.sendto(header + data, (host, 0))
         except OSError as error:
-            _log.debug("a STUN message was not sent: %s", error)
+            _log.debug("a STUN message was not sent: %s", words_of(error))
 
     async def receive(self) -> tuple[bytes, Address]:
         """The next datagram and its source."""
@@ -135,7 +135,7 @@ class RawSharedPort(SharedPort):
             except BlockingIOError:
                 return
             except OSError as error:
-                _log.debug("a STUN message was not received: %s", error)
+                _log.debug("a STUN message was not received: %s", words_of(error))
                 return
             start = (packet[0] & 15) * 4 if family is socket.AF_INET and packet else 0
             if len(packet) < start + UDP_HEADER.size:

@@ -1,14 +1,20 @@
 """Connections to servers: URLs, TLS, keepalives that neither side refuses."""
 
+import asyncio
 import contextlib
 import os
+from collections.abc import Awaitable
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
+import anyio.lowlevel
 import attrs
 import grpc
 
 from meshloom.errors import ConfigError
+
+T = TypeVar("T")
 
 CONNECT_WITHIN = 20.0
 """Seconds for TCP's and TLS's handshakes and the server's first frame, which are four round trips and more.
@@ -88,6 +94,18 @@ def open_channel(address: ServerAddress, extra_roots: bytes = b"") -> grpc.aio.C
         return grpc.aio.insecure_channel(target, options=options)
     certificates = b"\n".join(each for each in (_system_roots(), extra_roots) if each) or None
     return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(certificates), options=options)
+
+
+async def answer_of(call: Awaitable[T]) -> T:
+    """Returns the one answer of a call; where a scope gives the call up, that ends this scope and nothing more.
+
+    gRPC swallows the scope's cancellation and raises one of its own, which no scope takes for its own.
+    """
+    try:
+        return await call
+    except asyncio.CancelledError:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        raise
 
 
 def _system_roots() -> bytes:

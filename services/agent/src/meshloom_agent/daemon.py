@@ -10,19 +10,19 @@ import attrs
 from anyio.abc import TaskGroup
 
 from meshloom.config import Chosen
-from meshloom.errors import MeshError, TunnelError
+from meshloom.errors import MeshError, TunnelError, words_of
 from meshloom.rpc import management_pb2 as management
 from meshloom.tunnel import Tunnel, TunnelContext
 from meshloom_agent.backoff import Backoff
 from meshloom_agent.channel import parse_url
 from meshloom_agent.engine import Engine
-from meshloom_agent.facts import system_meta
+from meshloom_agent.facts import system_meta, wants_ipv6
 from meshloom_agent.files import AgentSettings, StateDir, StateError
 from meshloom_agent.management_client import ManagementClient, canonical_setup_key
 from meshloom_agent.management_errors import LoginDenied, ManagementRefuses, ManagementUnreachable, ServerKeyChanged
 from meshloom_agent.path_settings import in_environment, mesh_options, relay_transports
 from meshloom_agent.relays import NamedTransport
-from meshloom_agent.report import CONNECTED, NEEDS_LOGIN, PeerReport, Report
+from meshloom_agent.report import CONNECTED, IDLE, NEEDS_LOGIN, PeerReport, Report
 from meshloom_agent.server_identity import ServerKeys
 
 _log = logging.getLogger(__name__)
@@ -42,8 +42,8 @@ class Daemon:
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         self.files = files
-        self.report = Report()
         self.settings = files.settings()
+        self.report = Report(IDLE if self.settings.management_url else NEEDS_LOGIN)
         self._servers = ServerKeys(files)
         self._tunnel, self._roots, self._transports = tunnel, extra_roots, transports
         self._environment = environment
@@ -147,6 +147,8 @@ class Daemon:
         self.settings = settings
         if was_up:
             await self.up()
+        elif self.report.state == NEEDS_LOGIN:
+            self.report = self.report.renewed()
 
     async def _introduce(
         self, settings: AgentSettings, key: str, *, accept_server_key: bool
@@ -155,7 +157,7 @@ class Daemon:
         address = parse_url(settings.management_url)
         identity = self._servers.at(address, accept=accept_server_key)
         client = ManagementClient(address, self.files.key(), self._roots, identity)
-        meta = await system_meta(settings.hostname, ipv6=settings.ipv6)
+        meta = await system_meta(settings.hostname, ipv6=wants_ipv6(settings))
         try:
             try:
                 return await client.login(meta, self.files.ssh_key()), False
@@ -257,7 +259,7 @@ class Daemon:
             backoff.reset()  # it had been connected since the last failure
         error = _first(group)
         self.report.counters.failures += 1
-        self.report.failure = str(error) or repr(error)
+        self.report.failure = words_of(error)
         return self.report.failure
 
     async def _run_once(self) -> None:

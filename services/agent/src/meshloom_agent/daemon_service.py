@@ -14,7 +14,7 @@ import attrs
 import grpc
 
 from meshloom import __version__
-from meshloom.errors import ConfigError, MeshError
+from meshloom.errors import ConfigError, MeshError, words_of
 from meshloom.rpc import daemon_pb2 as pb
 from meshloom.rpc.daemon_pb2_grpc import DaemonServiceServicer, add_DaemonServiceServicer_to_server
 from meshloom.rpc.diagnostics_pb2_grpc import add_DiagnosticsServicer_to_server
@@ -286,7 +286,7 @@ async def open_socket(
         server.add_insecure_port(f"unix:{path}")
         await server.start()
     except (OSError, RuntimeError) as error:
-        raise ConfigError(f"--daemon-addr unix://{path}: cannot listen there: {error}") from error
+        raise ConfigError(f"--daemon-addr unix://{path}: cannot listen there: {words_of(error)}") from error
     finally:
         os.umask(before)
     if owner is not None:

@@ -19,7 +19,7 @@ from meshloom.transport import RelayAddress
 from meshloom.tunnel import PeerStats, Tunnel, TunnelContext
 from meshloom_agent.border import Border
 from meshloom_agent.channel import parse_url
-from meshloom_agent.facts import system_meta
+from meshloom_agent.facts import system_meta, wants_ipv6
 from meshloom_agent.files import AgentSettings, StateDir
 from meshloom_agent.handshakes import Handshakes, with_handshake
 from meshloom_agent.management_client import ManagementClient
@@ -44,6 +44,7 @@ from meshloom_agent.surroundings import SOON, addresses_of, router
 from meshloom_agent.sync import ManagementLink
 from meshloom_agent.trust import Refusals, Surroundings, check_overlay
 from meshloom_agent.upkeep import Upkeep
+from meshloom_linux.ipv6 import ipv6_objection
 from meshloom_linux.watch import host_interfaces, network_changes
 
 _log = logging.getLogger(__name__)
@@ -219,7 +220,7 @@ class Engine:
         return self._settings.home_relays or told
 
     async def _meta(self) -> pb.PeerSystemMeta:
-        return await system_meta(self._settings.hostname, ipv6=self._settings.ipv6)
+        return await system_meta(self._settings.hostname, ipv6=wants_ipv6(self._settings))
 
     # -- signal ------------------------------------------------------------------------------------------------
 
@@ -280,6 +281,9 @@ class Engine:
         interfaces = await host_interfaces({self._settings.interface}, self._settings.excluded_interfaces)
         addresses = [each for each, _ in interfaces if self._settings.ipv6_discovery or ":" not in each]
         self._mesh.set_external(external_addresses(self._settings.external_ips, interfaces), anyio.current_time())
+        if self._maps.lacks_ipv6 != bool(ipv6_objection(self._settings.interface)):
+            self._maps.reconsider()
+            self._link.ask_soon(reopen=True)  # management is told
         self._paths.listens_on(self._running.listen_port)
         if self._mesh.set_local(addresses, self._running.listen_port, anyio.current_time()):
             self._paths.network_changed()

@@ -8,6 +8,9 @@ from pathlib import Path
 import anyio.to_thread
 
 from meshloom.rpc import management_pb2 as pb
+from meshloom.text import readable
+from meshloom_agent.files import AgentSettings
+from meshloom_linux.ipv6 import ipv6_objection
 
 COMPATIBLE_VERSION = "0.77.1"
 """The release of the protocol's own agent whose behaviour ours matches; servers decide by it what they send."""
@@ -19,18 +22,23 @@ async def system_meta(hostname: str, *, ipv6: bool) -> pb.PeerSystemMeta:
     return await anyio.to_thread.run_sync(_gather, hostname, ipv6)
 
 
+def wants_ipv6(settings: AgentSettings) -> bool:
+    """Tells whether this machine shall have an IPv6 address in the mesh, and can."""
+    return settings.ipv6 and not ipv6_objection(settings.interface)
+
+
 def _gather(hostname: str, ipv6: bool) -> pb.PeerSystemMeta:
     release = _os_release()
     system = os.uname()
     meta = pb.PeerSystemMeta(
-        hostname=hostname or socket.gethostname(),
+        hostname=readable(hostname or socket.gethostname()),
         goOS="linux",
-        kernel=system.sysname,
-        core=release.get("VERSION_ID", ""),
-        platform=platform.machine(),
-        OS=release.get("NAME", system.sysname),
-        OSVersion=release.get("VERSION_ID", ""),
-        kernelVersion=system.release,
+        kernel=readable(system.sysname),
+        core=readable(release.get("VERSION_ID", "")),
+        platform=readable(platform.machine()),
+        OS=readable(release.get("NAME", system.sysname)),
+        OSVersion=readable(release.get("VERSION_ID", "")),
+        kernelVersion=readable(system.release),
         netbirdVersion=COMPATIBLE_VERSION,
         sysProductName=_dmi("product_name"),
         sysManufacturer=_dmi("sys_vendor"),
@@ -43,7 +51,7 @@ def _gather(hostname: str, ipv6: bool) -> pb.PeerSystemMeta:
 def _os_release() -> dict[str, str]:
     try:
         return platform.freedesktop_os_release()
-    except OSError:
+    except (OSError, ValueError):  # a file that is not text is as good as none
         return {}
 
 

@@ -16,7 +16,7 @@ import attrs
 from google.protobuf.message import DecodeError
 
 from meshloom.config.convert import structure
-from meshloom.errors import ConfigError, MeshError, ProtocolError
+from meshloom.errors import ConfigError, MeshError, ProtocolError, words_of
 from meshloom.model.keys import PresharedKey, PrivateKey, PublicKey
 from meshloom.rpc import management_pb2 as pb
 from meshloom_agent.permission import reason
@@ -306,7 +306,7 @@ class StateDir:
         try:
             file.replace(broken)
         except OSError as error:
-            _log.error("%s can neither be read nor moved aside: %s", file, error)
+            _log.error("%s can neither be read nor moved aside: %s", file, words_of(error))
             return
         _log.error("%s could not be read and was moved aside to %s", file, broken)
 

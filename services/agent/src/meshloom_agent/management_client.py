@@ -16,7 +16,7 @@ from meshloom.protocol.freshness import check_answer, request_proof
 from meshloom.protocol.seal import Box
 from meshloom.rpc import management_pb2 as pb
 from meshloom.rpc.management_pb2_grpc import ManagementServiceStub
-from meshloom_agent.channel import CONNECT_WITHIN, ServerAddress, open_channel
+from meshloom_agent.channel import CONNECT_WITHIN, ServerAddress, answer_of, open_channel
 from meshloom_agent.files import KnownServer
 from meshloom_agent.management_errors import (
     LoginDenied,
@@ -102,7 +102,7 @@ class ManagementClient:
 
         async def log_in(exchange: Exchange) -> pb.LoginResponse:
             with self._refusals(setup_key=bool(setup_key)):
-                answer = await self._stub.Login(self._seal(exchange, request), timeout=ANSWER_WITHIN)
+                answer = await answer_of(self._stub.Login(self._seal(exchange, request), timeout=ANSWER_WITHIN))
             opened = self._open(exchange, answer, pb.LoginResponse)
             self._check(exchange, opened.proof)
             return opened
@@ -140,7 +140,7 @@ class ManagementClient:
 
         async def log_out(exchange: Exchange) -> None:
             try:
-                await self._stub.Logout(self._seal(exchange, pb.Empty()), timeout=ANSWER_WITHIN)
+                await answer_of(self._stub.Logout(self._seal(exchange, pb.Empty()), timeout=ANSWER_WITHIN))
             except grpc.aio.AioRpcError as error:
                 if not says_gone(error):
                     raise translated(error, self.address.url) from None
@@ -157,7 +157,7 @@ class ManagementClient:
     async def _exchange(self, method: str) -> Exchange:
         """Asks for the server's key, as the protocol has it before each call, and checks whose it is."""
         try:
-            answer = await self._stub.GetServerKey(pb.Empty(), timeout=KEY_WITHIN)
+            answer = await answer_of(self._stub.GetServerKey(pb.Empty(), timeout=KEY_WITHIN))
         except grpc.aio.AioRpcError as error:
             raise translated(error, self.address.url, opened=False) from None
         try:

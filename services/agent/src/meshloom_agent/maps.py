@@ -17,6 +17,7 @@ from meshloom_agent.paths import Paths
 from meshloom_agent.report import Report
 from meshloom_agent.trust import MapRefused, Refusals, Surroundings, check_overlay
 from meshloom_agent.unenforced import unenforced
+from meshloom_linux.ipv6 import NO_IPV6, ipv6_objection
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Maps:
         config: The servers that management told last; they are kept with the map.
         serial: The number of the newest map; older ones are refused.
         use: What is in use.
+        lacks_ipv6: Whether this host could have no IPv6 address in the mesh when it was told its own.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class Maps:
         apply_soon: Callable[[], None],
     ) -> None:
         self.around, self.config = Surroundings(), pb.NetbirdConfig()
-        self.serial, self.use = 0, InUse()
+        self.serial, self.use, self.lacks_ipv6 = 0, InUse(), False
         self._settings, self._report, self._paths = settings, report, paths
         self._key, self._preshared = keys
         self._keep, self._apply_soon = keep, apply_soon
@@ -99,6 +101,12 @@ class Maps:
             self._next = use
             self._apply_soon()
 
+    def reconsider(self) -> None:
+        """Takes our own addresses over again, since the host can have others now."""
+        self.lacks_ipv6 = bool(ipv6_objection(self._settings.interface))
+        if self.use.map.HasField("peerConfig") and (own := self._own_of(self.use.map.peerConfig)) is not None:
+            self._adopt(attrs.evolve(self.use, own=own))
+
     async def apply(self, tunnel: Tunnel) -> None:
         """Makes the tunnel what it should be; a map that it refuses makes room for the last good one, or for none.
 
@@ -142,9 +150,16 @@ class Maps:
             return None
         self._report.refuse("address", ())
         self._report.refuse("mtu", mtu_refusal(config))
-        if not self._settings.ipv6:
+        objection = ipv6_objection(self._settings.interface)
+        self.lacks_ipv6 = bool(objection)
+        self._report.refuse("ipv6", self._no_ipv6(objection) if self._settings.ipv6 else ())
+        if objection or not self._settings.ipv6:
             own = attrs.evolve(own, addresses=tuple(each for each in own.addresses if each.version == 4))
         return own
+
+    @staticmethod
+    def _no_ipv6(objection: str) -> tuple[str, ...]:
+        return (f"{NO_IPV6}: {objection}; to be told no more: meshloom up --disable-ipv6",) if objection else ()
 
     def _adopt(self, use: InUse) -> None:
         """Does what follows from a map, and from our own addresses in it."""

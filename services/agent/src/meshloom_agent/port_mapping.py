@@ -12,7 +12,7 @@ from pathlib import Path
 
 import anyio
 
-from meshloom.errors import ProtocolError
+from meshloom.errors import ProtocolError, words_of
 from meshloom.protocol import port_mapping as wire
 from meshloom.protocol.port_mapping import Lease
 from meshloom.protocol.stun import Address
@@ -99,7 +99,7 @@ class PortMapper:
             try:
                 lease = await protocol.map(("", 0), LEASE)
             except (ProtocolError, OSError, TimeoutError) as error:
-                _log.debug("the router opens no port by %s: %s", kind.name, str(error) or "no answer")
+                _log.debug("the router opens no port by %s: %s", kind.name, words_of(error))
                 continue
             _log.info("the router hands a port on to us, by %s for %d s", kind.name, lease.seconds)
             return protocol, lease
@@ -119,14 +119,14 @@ class PortMapper:
             try:
                 lease = await protocol.map(lease.outer, LEASE)
             except (ProtocolError, OSError, TimeoutError) as error:
-                _log.info("the router does not renew our port: %s", str(error) or "no answer")
+                _log.info("the router does not renew our port: %s", words_of(error))
                 return
 
     async def _give_back(self, protocol: Protocol, lease: Lease) -> None:
         try:
             await protocol.map(lease.outer, 0)
         except (ProtocolError, OSError, TimeoutError) as error:
-            _log.debug("the router keeps our port until its lease ends: %s", str(error) or "no answer")
+            _log.debug("the router keeps our port until its lease ends: %s", words_of(error))
 
     def _set(self, protocol: str, mapped: Mapping[Address, Address]) -> None:
         self.protocol = protocol

@@ -15,8 +15,10 @@ PEACE = 600.0
 FIRST, FACTOR, LONGEST = 0.8, 1.7, 300.0
 TOLD_AFTER, TOLD_AFTER_ENDS = 2, 5
 """Ends after which it is said: of those that the server explains, and of others that came right after success."""
+RIVAL = "another machine seems to use this machine's key"
+"""Begins what is told."""
 WORDS = (
-    "another machine seems to use this machine's key, as after cloning a disk: each takes the other's place at"
+    f"{RIVAL}, as after cloning a disk: each takes the other's place at"
     " management; on the copy, delete private.key in the daemon's folder and run meshloom logout --local, then meshloom"
     " up --setup-key KEY"
 )

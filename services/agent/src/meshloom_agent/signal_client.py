@@ -10,7 +10,7 @@ import anyio
 import grpc
 from anyio.abc import TaskGroup
 
-from meshloom.errors import ProtocolError
+from meshloom.errors import ProtocolError, words_of
 from meshloom.model.keys import PrivateKey, PublicKey
 from meshloom.protocol.seal import Box
 from meshloom.protocol.signal import SignalKind, SignalMessage, decode
@@ -18,7 +18,7 @@ from meshloom.protocol.signal_proof import CHALLENGE, PROVES, prove
 from meshloom.rpc import signalexchange_pb2 as pb
 from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeStub
 from meshloom_agent.backoff import Backoff
-from meshloom_agent.channel import ServerAddress, open_channel
+from meshloom_agent.channel import ServerAddress, answer_of, open_channel
 from meshloom_agent.rivalry import Rivalry
 
 _log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class SignalClient:
                     await self._stream(stub)
                     tasks.cancel_scope.cancel()
             except* OSError as refused:
-                why = str(refused.exceptions[0])
+                why = words_of(refused)
             except* grpc.aio.AioRpcError as group:
                 why = _first(group)
             self._ready(False, why)
@@ -138,7 +138,7 @@ class SignalClient:
         if self._stub is None:
             return
         try:
-            await self._stub.Send(envelope, timeout=SEND_WITHIN)
+            await answer_of(self._stub.Send(envelope, timeout=SEND_WITHIN))
         except grpc.aio.AioRpcError as error:
             _log.debug("a signal message was not sent: %s", error.details())
 

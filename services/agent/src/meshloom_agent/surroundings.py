@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anyio
 
+from meshloom.errors import words_of
 from meshloom.model.overlay import IPAddress
 from meshloom_agent.channel import ServerAddress
 from meshloom_linux.gateway import Router, default_router
@@ -27,7 +28,7 @@ async def addresses_of(server: ServerAddress, within: float = SOON) -> frozenset
             for *_, address in await anyio.getaddrinfo(host.strip("[]"), int(port), type=1):
                 found.add(ip_address(str(address[0]).partition("%")[0]))
         except (OSError, UnicodeError) as error:
-            _log.debug("the address of %s is not known: %s", host, error)
+            _log.debug("the address of %s is not known: %s", host, words_of(error))
     return frozenset(found)
 
 

@@ -18,6 +18,7 @@ from meshloom_agent.diagnostics.known import Known
 from meshloom_agent.diagnostics.netcheck import Netcheck, Reached
 from meshloom_agent.diagnostics.path_mtu import PathMtu, padded_request, probe, sizes
 from meshloom_agent.diagnostics.web import WebAnswer
+from meshloom_agent.rivalry import WORDS
 
 NOW = datetime(2026, 3, 3, 10, 0, 0, tzinfo=UTC)
 WEB = WebAnswer("https://mesh.test", 200, {"date": "Tue, 03 Mar 2026 10:00:00 GMT"}, received=NOW)
@@ -72,6 +73,8 @@ UNTRUSTED = attrs.evolve(WEB, headers={}, distrust="certificate is not yet valid
 NO_BACKEND = (Offer("tunnel", "wireguard-go", "/dev/net/tun does not exist", chosen=False),)
 UNENFORCED = ("not enforced by this machine yet: ports of policies; peers that it is connected with reach everything",)
 CASES = [
+    (checks.ipv6, changed(no_ipv6="this kernel has no IPv6"), Level.NOTE, "no IPv6 inside the mesh: this", "sysctl"),
+    (checks.own_key, changed(warnings=(WORDS,)), Level.ERROR, "another machine seems", "delete private.key"),
     (checks.daemon, changed(daemon_trouble="no daemon listens on /x"), Level.ERROR, "no daemon", "service start"),
     (checks.daemon, changed(daemon_trouble="/x: the daemon talks with root"), Level.ERROR, "root", "socket_group"),
     (checks.daemon, changed(version="2.0"), Level.WARNING, "version 1.0, this program 2.0", "restart"),

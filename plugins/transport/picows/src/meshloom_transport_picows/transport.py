@@ -9,7 +9,7 @@ import anyio.lowlevel
 from picows import WSError, WSUpgradeRequest
 
 from meshloom.dialing import client_tls, dial, prepare_stream
-from meshloom.errors import TransportError
+from meshloom.errors import TransportError, words_of
 from meshloom.transport import Accept, Connection, Receiver, RelayAddress, Transport, TransportContext
 from meshloom_transport_picows.connection import HANDSHAKE_WITHIN, PATH, PicowsConnection, Protocol
 
@@ -46,7 +46,7 @@ class PicowsTransport(Transport):
         except ssl.SSLCertVerificationError as error:
             raise TransportError(f"{address} shows no certificate that is trusted: {error.verify_message}") from error
         except (OSError, WSError) as error:
-            raise TransportError(f"{address} answers, but not as a relay: {error}") from error
+            raise TransportError(f"{address} answers, but not as a relay: {words_of(error)}") from error
         finally:
             if not is_made:
                 connection.forget()

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from meshloom.errors import TransportError
+from meshloom.errors import TransportError, words_of
 from meshloom.log import BACKEND
 from meshloom.transport import LONGEST_MESSAGE, RelayAddress
 from meshloom_transport_quic.library import CONNECTION_ID, FRAME, RESET_TOKEN
@@ -81,10 +81,12 @@ class Shown:
         except (OSError, TransportError) as error:
             if self._pem is None:
                 raise
-            if str(error) != self._complaint:
-                self._complaint = str(error)
+            if words_of(error) != self._complaint:
+                self._complaint = words_of(error)
                 logger.error(  # noqa: TRY400 - the error says all
-                    "%s; the certificate of before is shown until there is a good one", error, extra={BACKEND: "quic"}
+                    "%s; the certificate of before is shown until there is a good one",
+                    words_of(error),
+                    extra={BACKEND: "quic"},
                 )
         return self._configuration
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import anyio
 from aioquic.quic.configuration import QuicConfiguration
 
-from meshloom.errors import TransportError
+from meshloom.errors import TransportError, words_of
 from meshloom.transport import Connection, Receiver, RelayAddress, TransportContext
 from meshloom_transport_quic import Options
 from meshloom_transport_quic.certificates import for_client
@@ -140,7 +140,7 @@ class Race:
         try:
             dialled = Dialled(self, where, family)
         except OSError as error:
-            self.failures.append(f"{where[0]}: {error}")
+            self.failures.append(f"{where[0]}: {words_of(error)}")
             return
         self._attempts.append(dialled)
         dialled.start()
@@ -158,7 +158,7 @@ async def dial(address: RelayAddress, receiver: Receiver, context: TransportCont
         for host in address.hosts:
             found += await loop.getaddrinfo(host, address.port, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError) as error:
-        raise TransportError(f"{address}: the name cannot be resolved: {error}") from None
+        raise TransportError(f"{address}: the name cannot be resolved: {words_of(error)}") from None
     race = Race(for_client(address, context.extra_roots, options.idle), receiver, context, options)
     await race.run((where, family) for family, _, _, _, where in found if isinstance(where[0], str))
     if race.winner is None:

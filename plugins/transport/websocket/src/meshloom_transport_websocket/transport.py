@@ -13,7 +13,7 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from meshloom.dialing import client_tls, dial, prepare_stream
-from meshloom.errors import TransportError
+from meshloom.errors import TransportError, words_of
 from meshloom.transport import (
     LONGEST_MESSAGE,
     LONGEST_OF_STRANGER,
@@ -56,7 +56,7 @@ class WebSocketTransport(Transport):
         except ssl.SSLCertVerificationError as error:
             raise TransportError(f"{address} shows no certificate that is trusted: {error.verify_message}") from error
         except OSError as error:
-            raise TransportError(f"{address} answers, but not as a relay: {error}") from error
+            raise TransportError(f"{address} answers, but not as a relay: {words_of(error)}") from error
         finally:
             if not is_open:
                 connection.forget()

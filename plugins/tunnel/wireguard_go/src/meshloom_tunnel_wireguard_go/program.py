@@ -75,16 +75,26 @@ class Program:
 def running(interface: str) -> Program | None:
     """The program that owns the interface's control socket already; a socket without one is removed."""
     path = SOCKETS / f"{interface}.sock"
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        probe.connect(str(path))
+        return listening(interface)
+    except ConnectionRefusedError:
+        path.unlink(missing_ok=True)
+    except OSError:
+        pass  # it is not ours to judge
+    return None
+
+
+def listening(interface: str) -> Program:
+    """Returns the program that listens on the interface's control socket.
+
+    Raises:
+        ConnectionRefusedError: There is a socket on which nobody listens, or not yet.
+        OSError: There is none.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.connect(str(SOCKETS / f"{interface}.sock"))
         pid = struct.unpack("iII", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
         return Program(interface, pid)
-    except OSError:
-        path.unlink(missing_ok=True)
-        return None
-    finally:
-        probe.close()
 
 
 async def start(program: str, interface: str) -> Program:
@@ -107,11 +117,11 @@ async def start(program: str, interface: str) -> Program:
             )
         except OSError as error:
             raise TunnelError(f"{program} cannot be started: {error.strerror}") from error
-        path = SOCKETS / f"{interface}.sock"
         try:
             with anyio.move_on_after(START_WITHIN):
                 while process.poll() is None:
-                    if path.exists() and (made := running(interface)) is not None:
+                    with contextlib.suppress(OSError):  # it may have made its socket, and not listen yet
+                        made = listening(interface)
                         made.child = process
                         return made
                     await anyio.sleep(0.01)

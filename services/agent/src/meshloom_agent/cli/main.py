@@ -10,6 +10,7 @@ import click
 
 from meshloom import __version__
 from meshloom.terminal import say, show_crash
+from meshloom.text import readable
 from meshloom_agent.cli.client import daemon
 from meshloom_agent.cli.diagnose import debug, doctor, netcheck
 from meshloom_agent.cli.examples import add_examples
@@ -64,6 +65,9 @@ def join_options(command: Any) -> Any:
                 given["setup_key"] = file.read_text().strip()
             except OSError as error:
                 fail(USAGE, f"--setup-key-file {file}: {error.strerror}")
+            except UnicodeDecodeError:
+                fail(USAGE, f"--setup-key-file {file}: holds no key, but bytes that are not text")
+        given = {name: readable(value) if isinstance(value, str) else value for name, value in given.items()}
         return command(*args, **given)
 
     return with_key

@@ -5,6 +5,7 @@ import sys
 import click
 
 from meshloom.terminal import say
+from meshloom.text import readable
 from meshloom_agent.cli.client import daemon_channel, refusals
 from meshloom_agent.cli.exits import FAILED, TIMEOUT
 from meshloom_agent.cli.options import address_option
@@ -45,7 +46,7 @@ def ping(
     from meshloom_agent.diagnostics.ping import Summary, line
 
     rounds = count or (ROUNDS_UNTIL_DIRECT if until_direct else ROUNDS)
-    request = pb.PingRequest(peer=peer, count=rounds, until_direct=until_direct)
+    request = pb.PingRequest(peer=readable(peer), count=rounds, until_direct=until_direct)
     request.timeout.FromNanoseconds(int(timeout * 1e9))
     request.interval.FromNanoseconds(int(interval * 1e9))
     answers: list[pb.PingReply] = []

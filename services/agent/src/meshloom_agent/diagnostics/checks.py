@@ -9,7 +9,9 @@ import attrs
 from meshloom.text import LONGEST_LINE, printable
 from meshloom_agent.diagnostics.facts import WIREGUARD_HEADER, Facts, tunnel_mtu
 from meshloom_agent.diagnostics.filters import firewall_objections
+from meshloom_agent.rivalry import RIVAL
 from meshloom_agent.unenforced import BEGINNING as UNENFORCED
+from meshloom_linux.ipv6 import NO_IPV6
 
 
 class Level(IntEnum):
@@ -93,7 +95,7 @@ def management(facts: Facts) -> Finding:
     """Whether the daemon does all that management says."""
     if facts.daemon_trouble:
         return Finding("management", Level.UNKNOWN, "no daemon to ask")
-    if refused := [text for text in facts.warnings if not text.startswith(UNENFORCED)]:
+    if refused := [text for text in facts.warnings if not text.startswith((UNENFORCED, NO_IPV6, RIVAL))]:
         fix = "ask whoever runs the server; what is refused is not done, the rest is"
         return Finding("management", Level.WARNING, "; ".join(refused), fix)
     return Finding("management", Level.OK, "nothing that it says is refused")
@@ -142,6 +144,24 @@ def transports(facts: Facts) -> Finding:
     text = f"relays cannot be reached by {' or '.join(missing)}: {why or 'no such transport is installed'}"
     fix = "pip install " + " ".join(f"meshloom-transport-{wire}" for wire in missing)
     return Finding("transports", Level.WARNING if running else Level.ERROR, text, fix)
+
+
+def ipv6(facts: Facts) -> Finding:
+    """Whether this machine can have an IPv6 address in the mesh."""
+    if objection := facts.no_ipv6:
+        fix = "nothing, if that is meant; else: sysctl net.ipv6.conf.all.disable_ipv6=0"
+        return Finding("ipv6", Level.NOTE, f"{NO_IPV6}: {objection}", fix)
+    return Finding("ipv6", Level.OK, "the interface can have an IPv6 address")
+
+
+def own_key(facts: Facts) -> Finding:
+    """Whether this machine alone has its key."""
+    if facts.daemon_trouble:
+        return Finding("key", Level.UNKNOWN, "no daemon to ask")
+    if said := [text for text in facts.warnings if text.startswith(RIVAL)]:
+        text, _, fix = said[0].partition("; ")
+        return Finding("key", Level.ERROR, text, fix)
+    return Finding("key", Level.OK, "no other machine uses it")
 
 
 def state_folder(facts: Facts) -> Finding:
@@ -301,7 +321,9 @@ CHECKS: tuple[Check, ...] = (
     management,
     policies,
     plugins,
+    own_key,
     tunnel,
+    ipv6,
     transports,
     state_folder,
     clock,

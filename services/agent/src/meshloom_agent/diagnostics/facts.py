@@ -18,6 +18,7 @@ from meshloom_agent.diagnostics.host import HostNetwork, gather_network, read, r
 from meshloom_agent.diagnostics.known import Known, parted
 from meshloom_agent.diagnostics.netcheck import Netcheck, check
 from meshloom_agent.diagnostics.path_mtu import PathMtu, probe
+from meshloom_linux.ipv6 import ipv6_objection
 
 DEFAULT_MTU = 1280
 LOOK_UP_WITHIN = 10.0
@@ -49,6 +50,7 @@ class Facts:
         plugin_trouble: Why the plugins cannot be loaded; empty where they can.
         state: The daemon's, such as ``Connected``.
         waiting: What it waits for, or why it failed.
+        no_ipv6: Why the interface can have no IPv6 address; empty where it can.
         warnings: What management said and the daemon does not do.
         names: Of the servers: the error of looking each up, empty where it has an address.
     """
@@ -62,6 +64,7 @@ class Facts:
     is_root: bool = False
     has_tun: bool = True
     has_module: bool = True
+    no_ipv6: str = ""
     wireguard_go: str = ""
     plugin_trouble: str = ""
     tunnels: tuple[Offer, ...] = ()
@@ -110,6 +113,7 @@ def _gather_host(known: Known, trouble: str) -> Facts:
         is_root=os.geteuid() == 0,
         has_tun=Path("/dev/net/tun").exists(),
         has_module=Path("/sys/module/wireguard").exists() or "/wireguard.ko" in modules,
+        no_ipv6=ipv6_objection(known.interface),
         wireguard_go=(run("wireguard-go", "--version") or "").partition("\n")[0].strip(),
         tunnels=tuple(each for each in installed if each.kind == "tunnel"),
         transports=tuple(each for each in installed if each.kind == "transport"),

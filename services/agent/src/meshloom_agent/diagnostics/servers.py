@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import anyio
 import attrs
 
-from meshloom.errors import ProtocolError
+from meshloom.errors import ProtocolError, words_of
 from meshloom.protocol.stun import Kind, encode, parse
 from meshloom_agent.report import RelayReport
 
@@ -50,7 +50,7 @@ class ServerProbes:
             try:
                 error = await self._stun_answer(*server)
             except OSError as failure:
-                error = failure.strerror or str(failure)
+                error = words_of(failure)
         report = RelayReport(_uri(server), available=not error, error=error)
         self._known[server] = anyio.current_time(), report
 

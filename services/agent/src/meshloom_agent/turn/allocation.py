@@ -19,6 +19,7 @@ from aioice.stun import Class, Message, Method, TransactionError
 from aioice.turn import TurnClientProtocol, TurnClientTcpProtocol, TurnClientUdpProtocol
 from anyio.abc import TaskGroup
 
+from meshloom.errors import words_of
 from meshloom.protocol.stun import Address
 from meshloom_agent.turn.server import TurnServer
 
@@ -175,7 +176,7 @@ class Allocation(asyncio.DatagramProtocol):
             with anyio.fail_after(self._timers.answer):
                 await self._client.channel_bind(number, remote)
         except (OSError, TimeoutError, TransactionError) as error:
-            _log.debug("the TURN server gives no channel: %s", error)
+            _log.debug("the TURN server gives no channel: %s", words_of(error))
             self._renew_at.pop(remote, None)
             self._refused[remote] = anyio.current_time() + self._timers.refused
             del self._waiting[remote]
@@ -198,7 +199,7 @@ class Allocation(asyncio.DatagramProtocol):
                 with anyio.fail_after(self._timers.answer):
                     await self._client.request_with_retry(request)
             except (OSError, TimeoutError, TransactionError) as error:
-                self.give_up(f"the allocation was lost: {error or 'no answer'}")
+                self.give_up(f"the allocation was lost: {words_of(error)}")
                 return
             self._heard = anyio.current_time()
 

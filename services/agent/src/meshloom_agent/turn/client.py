@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import TaskGroup
 
+from meshloom.errors import words_of
 from meshloom.protocol.stun import Address
 from meshloom_agent.backoff import Backoff
 from meshloom_agent.turn.server import TurnServer
@@ -99,7 +100,7 @@ class TurnClient:
                 try:
                     at_once = await self._allocate(self._servers[uri], backoff)
                 except (OSError, TimeoutError, EOFError) as error:
-                    self.errors[uri] = str(error) or "no answer"
+                    self.errors[uri] = words_of(error)
                 _log.info("TURN server %s: %s", uri, self.errors[uri])
                 self._changed()
                 if not at_once:
