@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SETUP = ROOT / "tools" / "setup"
 PRIVATE = """
-base=$1 deb=$2
+base=$1 packages=$2
 mount -t tmpfs tmpfs $base
 mkdir $base/upper $base/work $base/root
 mount -t overlay overlay -o lowerdir=/,upperdir=$base/upper,workdir=$base/work $base/root
@@ -20,17 +20,19 @@ mount -t proc proc proc
 mount --rbind /dev dev
 mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
-mkdir tmp/repository
-cp $deb tmp/repository
+mkdir tmp/repository checkout
+mount --bind $3 checkout
+cp $packages/*.deb tmp/repository
 cp $3/tools/packages tmp/packages
 rm -f usr/sbin/policy-rc.d etc/apt/sources.list.d/*
 : > etc/apt/sources.list
 rm -f sbin/runlevel
 printf '#!/bin/sh\\necho N 5\\n' > sbin/runlevel  # as on a machine that has booted
 chmod +x sbin/runlevel
+rm -rf usr/lib/modules  # a kernel without WireGuard
 exec chroot . sh -ec "$4"
 """
-"""A copy-on-write root of its own, without a source of packages but the given one."""
+"""A copy-on-write root and network of its own, with the checkout and without a source of packages but the given one."""
 POSTINST = """#!/bin/sh
 set -e
 if deb-systemd-helper --quiet was-enabled loud-daemon.service; then
@@ -48,15 +50,30 @@ FILES = {
     "DEBIAN/postinst": POSTINST,
     "etc/init.d/loud-daemon": "#!/bin/sh\n### BEGIN INIT INFO\n# Provides: loud-daemon\n# Required-Start:\n"
     "# Required-Stop:\n# Default-Start: 2 3 4 5\n# Default-Stop: 0 1 6\n### END INIT INFO\n"
-    '[ "$1" = start ] && touch /tmp/started\nexit 0\n',
+    '[ "$1" = start ] && touch /tmp/started && /usr/bin/python3 /usr/bin/loud-daemon\nexit 0\n',
+    "usr/bin/loud-daemon": "import os, signal, socket\nlistening = socket.create_server(('', 3478))\n"
+    "if os.fork() == 0:\n    os.setsid()\n    os.closerange(0, 3)\n    signal.pause()\n",
     "lib/systemd/system/loud-daemon.service": "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n",
 }
 LOOK = """
 find /etc/systemd/system /etc/rc?.d -name '*loud-daemon*' | grep -v '/K' || echo not enabled
 ls /tmp/started 2>/dev/null || echo not started
 ls /usr/sbin/policy-rc.d* 2>/dev/null || echo no policy
+ss -Hlntu | awk '{print $1, $5}' | grep . || echo no port
 dpkg-query --show loud-daemon
 """
+SET_UP = """
+rm -f /usr/bin/wireguard-go
+cd /tmp/repository
+deb=wireguard-go.deb
+dpkg-deb --field $deb > Packages
+echo "Filename: ./$deb\nSize: $(stat -c %s $deb)\nSHA256: $(sha256sum $deb | cut -c-64)" >> Packages
+echo 'deb [trusted=yes] file:/tmp/repository ./' > /etc/apt/sources.list
+find /etc/systemd/system /etc/rc?.d > /tmp/before
+/checkout/tools/setup user
+find /etc/systemd/system /etc/rc?.d -newer /tmp/before -type l -not -name 'K*' | grep . || echo nothing enabled
+"""
+"""A user's set-up where `wireguard-go` is missing, and brings a daemon."""
 
 
 def packages(purpose):
@@ -97,19 +114,21 @@ def loud_daemon(tmp_path):
     """A package whose daemon is enabled and started by its installation."""
     if os.geteuid() != 0 or shutil.which("dpkg-deb") is None or not Path("/etc/init.d").is_dir():
         pytest.skip("needs root on Debian: it installs a package into a root of its own")
-    folder = tmp_path / "package"
-    for name, text in FILES.items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-        file.chmod(0o644 if name.endswith(".service") else 0o755)
-    subprocess.run(["dpkg-deb", "--root-owner-group", "--build", folder, tmp_path / "loud.deb"], check=True)
+    for package, more in (("loud-daemon", {}), ("wireguard-go", {"usr/bin/wireguard-go": "#!/bin/sh\n"})):
+        for name, text in (FILES | more).items():
+            file = tmp_path / package / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text.replace("Package: loud-daemon", f"Package: {package}"))
+            file.chmod(0o644 if name.endswith(".service") else 0o755)
+        made = tmp_path / f"{package}.deb"
+        subprocess.run(["dpkg-deb", "--root-owner-group", "--build", tmp_path / package, made], check=True)
     (tmp_path / "base").mkdir()
 
     def run(commands):
-        enter = ("unshare", "--mount", "--propagation", "private", "sh", "-ec", PRIVATE, "sh")
+        apart = ("--mount", "--net", "--pid", "--fork", "--kill-child", "--propagation", "private")
+        enter = ("unshare", *apart, "sh", "-ec", PRIVATE, "sh")
         done = subprocess.run(
-            [*enter, tmp_path / "base", tmp_path / "loud.deb", ROOT, commands],
+            [*enter, tmp_path / "base", tmp_path, ROOT, commands],
             capture_output=True, text=True, check=False, timeout=100,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
@@ -120,15 +139,24 @@ def loud_daemon(tmp_path):
 
 @pytest.mark.privileged
 def test_the_packages_daemon_would_start_by_itself(loud_daemon):
-    told = loud_daemon(f"apt-get install -y -qq /tmp/repository/loud.deb\n{LOOK}")
+    told = loud_daemon(f"apt-get install -y -qq /tmp/repository/loud-daemon.deb\n{LOOK}")
     assert "/tmp/started" in told
     assert "multi-user.target.wants/loud-daemon.service" in told
+    assert "tcp 0.0.0.0:3478" in told
+
+
+@pytest.mark.privileged
+@pytest.mark.skipif(subprocess.run([SETUP, "--check"], check=False).returncode, reason="needs .venv: run make test")
+def test_after_a_users_set_up_no_daemon_is_enabled_and_no_port_open(loud_daemon):
+    told = loud_daemon(f"{SET_UP}\n{LOOK.replace('dpkg-query --show loud-daemon', 'dpkg-query --show wireguard-go')}")
+    assert "setup: installing wireguard-go: WireGuard where the kernel has none" in told
+    assert told.endswith("nothing enabled\nnot enabled\nnot started\nno policy\nno port\nwireguard-go\t1\n")
 
 
 @pytest.mark.privileged
 def test_setup_neither_starts_nor_enables_a_daemon_that_it_installs_and_leaves_no_policy(loud_daemon):
-    told = loud_daemon(f"/tmp/packages /tmp/repository/loud.deb\n{LOOK}")
-    assert told.endswith("not enabled\nnot started\nno policy\nloud-daemon\t1\n")
+    told = loud_daemon(f"/tmp/packages /tmp/repository/loud-daemon.deb\n{LOOK}")
+    assert told.endswith("not enabled\nnot started\nno policy\nno port\nloud-daemon\t1\n")
     assert told.count("loud-daemon is installed, and not started with the machine") == 1
 
 
@@ -137,17 +165,17 @@ def test_a_policy_that_was_there_is_there_again_after_setup_also_after_one_that_
     told = loud_daemon(
         "printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d.before-meshloom\n"
         "printf '#!/bin/sh\\nexit 0\\n' > /usr/sbin/policy-rc.d\n"  # setup's own, which a killed run has left
-        f"/tmp/packages /tmp/repository/loud.deb\n{LOOK}\ncat /usr/sbin/policy-rc.d"
+        f"/tmp/packages /tmp/repository/loud-daemon.deb\n{LOOK}\ncat /usr/sbin/policy-rc.d"
     )
-    assert "not started\n/usr/sbin/policy-rc.d\nloud-daemon\t1\n" in told
+    assert "not started\n/usr/sbin/policy-rc.d\nno port\nloud-daemon\t1\n" in told
     assert told.endswith("exit 101\n")
 
 
 @pytest.mark.privileged
 def test_a_daemon_that_was_there_before_setup_still_restarts_when_it_is_upgraded(loud_daemon):
     told = loud_daemon(
-        "apt-get install -y -qq /tmp/repository/loud.deb\nrm /tmp/started\n"
-        f"/tmp/packages --reinstall /tmp/repository/loud.deb\n{LOOK}"
+        "apt-get install -y -qq /tmp/repository/loud-daemon.deb\nrm /tmp/started\n"
+        f"/tmp/packages --reinstall /tmp/repository/loud-daemon.deb\n{LOOK}"
     )
     assert "multi-user.target.wants/loud-daemon.service" in told
     assert "/tmp/started" in told
