@@ -10,17 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "how-to" / "write-a-plugin.md").read_text()
-SELECT = """
-from pathlib import Path
-from meshloom.inventory import describe_offers, offers
-from meshloom.plugins import Plugins
-from meshloom.service import read_setup
-import attrs
-@attrs.frozen
-class Nothing: pass
-chosen = read_setup(Nothing, ("bus",), Path("config.toml"), environment={}).chosen["bus"]
-print(chosen.backend.name, chosen.options.first)
-print(describe_offers(offers(Plugins())))
+PROGRAM = """#!/bin/sh
+exec {python} -c "from meshloom_server.main import main; main()" "$@"
 """
 
 
@@ -52,11 +43,16 @@ def test_a_plugin_of_a_third_party(tmp_path):
     options = ("--no-deps", "--no-build-isolation", "--no-index", "--target", str(site), "--quiet")
     run(sys.executable, "-m", "pip", "install", *options, ".", cwd=tmp_path)
 
-    said = run(python, "-c", SELECT, cwd=tmp_path)
-    assert said.startswith("counting 100\n")
-    assert re.search(r"bus\s+counting\s+yes", said)
+    program = tmp_path / "fresh" / "bin" / "meshloom-server"
+    program.write_text(PROGRAM.format(python=python))
+    program.chmod(0o755)
+    using, proving = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
+    said = run("bash", "-euc", f"export PATH=$PWD/fresh/bin:$PATH\n{using}", cwd=tmp_path)
+    assert re.search(r"store\s+json\s+yes", said)
+    assert said.splitlines()[-1].startswith("nbp_"), "the second command found what the first one had kept"
+    assert "you@example.net" in (tmp_path / "state" / "mesh.json").read_text()
 
-    command = re.search(r"```sh\npytest (.*?)\n```", TEXT)[1].split()
+    command = proving.removeprefix("pytest ").split()
     report = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *command, cwd=tmp_path)
     assert " passed" in report
     assert "failed" not in report

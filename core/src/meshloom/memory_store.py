@@ -158,10 +158,16 @@ class MemoryTransaction(Transaction):
 
 
 class MemoryStore(Store):
-    """All entities in dictionaries; one transaction at a time."""
+    """All entities in dictionaries; one transaction at a time.
 
-    def __init__(self, context: StoreContext) -> None:
+    Args:
+        entities: What is in it from the start, such as a backup's.
+    """
+
+    def __init__(self, context: StoreContext, entities: Iterable[Entity] = ()) -> None:
         self._tables = {kind.__name__: Table(kind) for kind in context.entities}
+        for entity in entities:
+            self._tables[type(entity).__name__].put(entity)
         self._read_only = context.read_only
         self._lock = anyio.Lock()
 
