@@ -19,6 +19,7 @@ CERTIFICATE = (
     "-addext subjectAltName=DNS:mesh.example.net -keyout /etc/meshloom/privkey.pem -out /etc/meshloom/fullchain.pem "
     "2>/dev/null; echo 203.0.113.10 mesh.example.net >> /etc/hosts"
 )
+TUTORIAL = ROOT / "docs" / "tutorial" / "two-machines.md"
 SECURE = ("--cacert", "/etc/meshloom/fullchain.pem")
 SECRET = '--header "X-Meshloom-Setup-Secret: $(cat /var/lib/meshloom-server/setup.secret)"'
 
@@ -38,6 +39,16 @@ def reaches(machine, name):
     return is_direct(found)
 
 
+def open_ports(machine):
+    """Kinds and numbers of ports that others reach; of the loopback's none."""
+    told = [line.split() for line in machine.host.run("ss", "-Hlntu").splitlines()]
+    return {
+        (fields[0].upper(), fields[4].rpartition(":")[2])
+        for fields in told
+        if not fields[4].startswith(("127.", "[::1]"))
+    }
+
+
 def test_the_tutorial(internet, machine, document):
     with document("docs/tutorial/two-machines.md") as text:
         server = machine(internet.host("server"))
@@ -50,6 +61,7 @@ def test_the_tutorial(internet, machine, document):
 
         text.start(server, internet.folder / "server.log")
         server.wait_for("http://203.0.113.10/api/instance")
+        assert open_ports(server) == set(re.findall(r"^\| (TCP|UDP) (\d+) ", TUTORIAL.read_text(), re.MULTILINE))
         token = text.run(server).splitlines()[-1]
         key = re.search(r'"key": ?"([^"]+)"', text.run(server, TOKEN=token))[1]
 
