@@ -195,7 +195,7 @@ def test_a_user_who_may_not_use_the_socket_is_told_who_may(mesh):
     bare = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
     said = one.host.run(*bare, BIN / "meshloom", "status", "--daemon-addr", f"unix://{one.socket}", check=False)
     one.host.run("chown", "0", str(one.socket))
-    assert "the daemon talks with root, and with the group of its `socket_group`" in said
+    assert "permission denied: use sudo, or join the group in `socket_group`" in said
 
 
 @pytest.mark.parametrize("why", ["used up", "revoked", "deleted", "unknown"])

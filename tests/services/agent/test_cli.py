@@ -11,7 +11,7 @@ import yaml
 
 from meshloom.errors import ConfigError
 from meshloom_agent.daemon_service import open_socket
-from meshloom_agent.renaming import renaming_warning
+from meshloom_agent.renaming import renaming
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ SETUP_KEY = "11111111-2222-3333-4444-555555555555"
 async def test_up_joins_and_connects(joined, daemon, management, meshloom):
     assert daemon.report.state == "Connected"
     assert management.logins[-1].meta.hostname == "box"
-    assert (await meshloom("up")).out == "Already connected"
+    assert (await meshloom("up")).out == "Already connected as peer1.mesh.test, 100.64.0.1 (0 peers)"
 
 
 async def test_a_machine_that_has_joined_is_told_who_renames_it(joined, daemon, management, meshloom, until):
@@ -29,6 +29,7 @@ async def test_a_machine_that_has_joined_is_told_who_renames_it(joined, daemon, 
     done = await meshloom("up", "--hostname", "other")
     name = daemon.report.fqdn
     assert f"warning: this machine stays {name}: --hostname counts when a machine joins; who administers" in done.err
+    assert done.code == 6, "scripts see that something which was asked for is not done"
     assert (await meshloom("up", "--hostname", name.partition(".")[0])).err == ""
 
 
@@ -43,7 +44,7 @@ async def test_a_machine_that_has_joined_is_told_who_renames_it(joined, daemon, 
     ],
 )
 def test_who_renames_a_machine_is_said_where_the_name_differs(asked, fqdn, warns):
-    assert bool(renaming_warning(asked, fqdn)) == warns
+    assert bool(renaming(asked, fqdn)) == warns
 
 
 async def test_down_disconnects(joined, meshloom, tunnels):
@@ -80,9 +81,9 @@ async def test_the_environment_says_what_flags_do_not(meshloom, management, daem
 
 async def test_exit_codes_say_what_is_wrong(meshloom, management, socket, run):
     cases = [
-        (("up",), 2, "give --management-url"),
+        (("up",), 2, "meshloom up --management-url URL --setup-key KEY"),
         (("up", "-m", "nowhere"), 2, "--management-url"),
-        (("up", "-m", management.url), 4, "no peer auth method"),
+        (("up", "-m", management.url), 4, "this machine is not in the mesh yet: meshloom up --setup-key KEY"),
         (("up", "-m", management.url, "-k", SETUP_KEY.replace("1", "9")), 4, "no peer auth method"),
         (("up", "-m", management.url, "-k", "not-a-key"), 4, "not of the form"),
         (("up", "-m", management.url, "--wireguard-port", "70000"), 2, "70000"),
@@ -98,7 +99,7 @@ async def test_exit_codes_say_what_is_wrong(meshloom, management, socket, run):
     assert (away.code, "meshloom service start" in away.err) == (3, True)
     await management.stop()
     gone = await meshloom("up", "-m", management.url, "-k", SETUP_KEY)
-    assert (gone.code, f"management at {management.url} does not answer" in gone.err) == (1, True)
+    assert (gone.code, f"{management.url}: connection refused; does meshloom-server run" in gone.err) == (1, True)
 
 
 KEYS = {

@@ -106,7 +106,7 @@ async def test_refusals_are_told_apart(client, management, code, setup_key, erro
 
 async def test_a_server_that_is_not_there_is_named(management, client):
     await management.stop()
-    with pytest.raises(ManagementUnreachable, match=f"management at {management.url} does not answer"):
+    with pytest.raises(ManagementUnreachable, match=f"{management.url}: connection refused; does meshloom-server run"):
         await client.login(pb.PeerSystemMeta(), b"")
 
 

@@ -101,7 +101,7 @@ def test_relays_and_nameservers_tell_each_how_it_is():
     assert content["relays"]["details"][0]["transport"] == "ws"
     assert "Relays: 1/3 Available\nNameservers: 1/2 Available" in as_text(content, detail=False)
     detail = as_text(content, detail=True)
-    assert "Relays: \n  [rels://one:443] is Available via ws\n" in detail
+    assert "Relays: \n  [rels://one:443] is Available by WebSocket\n" in detail
     assert "  [stun:two:3478] is Unavailable, reason: no answer\n  [stun:three:3478] is Checking..." in detail
     assert "  [9.9.9.9:53] for [.] is Available\n" in detail
     assert "  [10.0.0.1:53] for [corp.test] is Unavailable, reason: timeout" in detail

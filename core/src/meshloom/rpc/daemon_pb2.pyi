@@ -144,18 +144,20 @@ class LoginRequest(_message.Message):
     def __init__(self, setupKey: _Optional[str] = ..., preSharedKey: _Optional[str] = ..., managementUrl: _Optional[str] = ..., adminURL: _Optional[str] = ..., natExternalIPs: _Optional[_Iterable[str]] = ..., cleanNATExternalIPs: bool = ..., customDNSAddress: _Optional[bytes] = ..., isUnixDesktopClient: bool = ..., hostname: _Optional[str] = ..., rosenpassEnabled: bool = ..., interfaceName: _Optional[str] = ..., wireguardPort: _Optional[int] = ..., optionalPreSharedKey: _Optional[str] = ..., disableAutoConnect: bool = ..., serverSSHAllowed: bool = ..., rosenpassPermissive: bool = ..., extraIFaceBlacklist: _Optional[_Iterable[str]] = ..., networkMonitor: bool = ..., dnsRouteInterval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., disable_client_routes: bool = ..., disable_server_routes: bool = ..., disable_dns: bool = ..., disable_firewall: bool = ..., block_lan_access: bool = ..., disable_notifications: bool = ..., dns_labels: _Optional[_Iterable[str]] = ..., cleanDNSLabels: bool = ..., lazyConnectionEnabled: bool = ..., block_inbound: bool = ..., profileName: _Optional[str] = ..., username: _Optional[str] = ..., mtu: _Optional[int] = ..., hint: _Optional[str] = ..., enableSSHRoot: bool = ..., enableSSHSFTP: bool = ..., enableSSHLocalPortForwarding: bool = ..., enableSSHRemotePortForwarding: bool = ..., disableSSHAuth: bool = ..., sshJWTCacheTTL: _Optional[int] = ..., disable_ipv6: bool = ..., force_relay: bool = ..., no_relay: bool = ..., home_relays: _Optional[str] = ..., relay_transport: _Optional[str] = ..., disable_ipv6_discovery: bool = ..., port_mapping: bool = ..., accept_server_key: bool = ...) -> None: ...
 
 class LoginResponse(_message.Message):
-    __slots__ = ("needsSSOLogin", "userCode", "verificationURI", "verificationURIComplete", "warnings")
+    __slots__ = ("needsSSOLogin", "userCode", "verificationURI", "verificationURIComplete", "warnings", "not_done")
     NEEDSSSOLOGIN_FIELD_NUMBER: _ClassVar[int]
     USERCODE_FIELD_NUMBER: _ClassVar[int]
     VERIFICATIONURI_FIELD_NUMBER: _ClassVar[int]
     VERIFICATIONURICOMPLETE_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    NOT_DONE_FIELD_NUMBER: _ClassVar[int]
     needsSSOLogin: bool
     userCode: str
     verificationURI: str
     verificationURIComplete: str
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, needsSSOLogin: bool = ..., userCode: _Optional[str] = ..., verificationURI: _Optional[str] = ..., verificationURIComplete: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    not_done: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, needsSSOLogin: bool = ..., userCode: _Optional[str] = ..., verificationURI: _Optional[str] = ..., verificationURIComplete: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ..., not_done: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WaitSSOLoginRequest(_message.Message):
     __slots__ = ("userCode", "hostname")

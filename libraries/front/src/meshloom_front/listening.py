@@ -3,6 +3,7 @@
 import socket
 
 from meshloom.errors import ConfigError
+from meshloom.port_holder import why_not_bound
 
 
 def parse_address(text: str, key: str) -> tuple[str, int]:
@@ -17,8 +18,14 @@ def parse_address(text: str, key: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def listen(text: str, key: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
+def listen(text: str, key: str, kind: socket.SocketKind = socket.SOCK_STREAM, *, value: object = None) -> socket.socket:
     """A bound socket (for TCP: listening soon) at that address; an empty host is every address of both families.
+
+    Args:
+        text: The address.
+        key: Of the configuration, for errors.
+        kind: TCP or UDP.
+        value: What the configuration says where it is not the address.
 
     Raises:
         ConfigError: The address is wrong, taken, or not allowed; names key and address.
@@ -35,7 +42,8 @@ def listen(text: str, key: str, kind: socket.SocketKind = socket.SOCK_STREAM) ->
     except OSError as error:
         made.close()
         if not host and family is socket.AF_INET6 and error.errno in (97, 99):  # no IPv6 here
-            return listen(f"0.0.0.0:{port}", key, kind)
-        raise ConfigError(f"{key} = {text!r}: cannot listen there: {error.strerror}") from error
+            return listen(f"0.0.0.0:{port}", key, kind, value=value)
+        said = text if value is None else value
+        raise ConfigError(f"{key} = {said!r}: cannot listen there: {why_not_bound(error, host, port, kind)}") from error
     made.setblocking(False)
     return made

@@ -19,7 +19,13 @@ from meshloom_agent.engine import Engine
 from meshloom_agent.facts import system_meta, wants_ipv6
 from meshloom_agent.files import AgentSettings, StateDir, StateError
 from meshloom_agent.management_client import ManagementClient, canonical_setup_key
-from meshloom_agent.management_errors import LoginDenied, ManagementRefuses, ManagementUnreachable, ServerKeyChanged
+from meshloom_agent.management_errors import (
+    LoginDenied,
+    ManagementRefuses,
+    ManagementUnreachable,
+    ServerKeyChanged,
+    how_to_join,
+)
 from meshloom_agent.path_settings import in_environment, mesh_options, relay_transports
 from meshloom_agent.relays import NamedTransport
 from meshloom_agent.report import CONNECTED, IDLE, NEEDS_LOGIN, PeerReport, Report
@@ -106,10 +112,12 @@ class Daemon:
         changed = settings != self.settings or preshared_key is not None
         try:
             first, joined = await self._introduce(settings, key, accept_server_key=accept_server_key)
-        except LoginDenied:
-            if not key and not self.is_up:
+        except LoginDenied as denied:
+            if key:
+                raise
+            if not self.is_up:
                 self.report.state = NEEDS_LOGIN
-            raise
+            raise how_to_join(denied, was_member=self.files.last_map() is not None) from None
         except ManagementRefuses:
             raise
         except ManagementUnreachable as error:

@@ -28,11 +28,12 @@ from meshloom_agent.files import AgentSettings
 from meshloom_agent.management_errors import LoginDenied, ManagementUnreachable
 from meshloom_agent.path_settings import check, path_fields
 from meshloom_agent.permission import reason
-from meshloom_agent.renaming import renaming_warning
+from meshloom_agent.renaming import renaming
 from meshloom_agent.report import PeerReport, RelayReport
 from meshloom_agent.server_identity import plain_http_warning
 from meshloom_agent.surroundings import addresses_of
 
+NO_SERVER = "no server is known yet: meshloom up --management-url URL --setup-key KEY"
 UP_WITHIN = 50.0
 STATUS_EVERY = 1.0
 """Seconds between two looks for those who are told of changes."""
@@ -65,7 +66,7 @@ class DaemonService(DaemonServiceServicer):
         try:
             settings = merged(self._daemon.settings, request)
             if not settings.management_url:
-                raise ConfigError("no server is known yet: give --management-url")
+                raise ConfigError(NO_SERVER)
             kept = self._daemon.files.last_map()
             joined = await self._daemon.login(
                 settings, request.setupKey, _preshared(request), accept_server_key=request.accept_server_key
@@ -74,13 +75,13 @@ class DaemonService(DaemonServiceServicer):
         except MeshError as error:
             await _abort(context, error)
         fqdn = "" if joined or kept is None else kept.NetworkMap.peerConfig.fqdn
-        warnings = plain_http_warning(server, await addresses_of(server)), renaming_warning(request.hostname, fqdn)
-        return pb.LoginResponse(warnings=[warning for warning in warnings if warning])
+        warning, not_done = plain_http_warning(server, await addresses_of(server)), renaming(request.hostname, fqdn)
+        return pb.LoginResponse(warnings=[warning] if warning else (), not_done=[not_done] if not_done else ())
 
     async def Up(self, request: pb.UpRequest, context: Context) -> pb.UpResponse:  # noqa: N802
         """Go up, and wait for it unless ``async`` is asked for."""
         if not self._daemon.settings.management_url:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no server is known yet: give --management-url")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, NO_SERVER)
         await self._daemon.up()
         if not getattr(request, "async"):
             with anyio.move_on_after(UP_WITHIN):
@@ -171,6 +172,7 @@ class DaemonService(DaemonServiceServicer):
                 (report.signal, full.signalState),
             ):
                 state.URL, state.connected, state.error = server.url, server.connected, server.error
+            full.managementState.URL = report.management.url or self._daemon.settings.management_url
             own = full.localPeerState
             own.pubKey, own.kernelInterface, own.fqdn = report.public_key, report.kernel, report.fqdn
             own.wgPort = report.listen_port

@@ -101,7 +101,7 @@ class ManagementClient:
         request.peerKeys.sshPubKey = ssh_key
 
         async def log_in(exchange: Exchange) -> pb.LoginResponse:
-            with self._refusals(setup_key=bool(setup_key)):
+            with self._refusals(setup_key):
                 answer = await answer_of(self._stub.Login(self._seal(exchange, request), timeout=ANSWER_WITHIN))
             opened = self._open(exchange, answer, pb.LoginResponse)
             self._check(exchange, opened.proof)
@@ -190,7 +190,7 @@ class ManagementClient:
         self._identity.confirm(exchange.shown)
 
     @contextmanager
-    def _refusals(self, *, setup_key: bool = False) -> Iterator[None]:
+    def _refusals(self, setup_key: str = "") -> Iterator[None]:
         """Calls that fail raise what their failure means."""
         try:
             yield

@@ -1,7 +1,7 @@
 """A host name that is given to a machine which is in the mesh already: it counts when a machine joins."""
 
 
-def renaming_warning(asked: str, fqdn: str) -> str:
+def renaming(asked: str, fqdn: str) -> str:
     """Returns who can rename a machine, where it was asked to have another name; empty where it has that one.
 
     Args:

@@ -19,6 +19,7 @@ from meshloom.rpc import signalexchange_pb2 as pb
 from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeStub
 from meshloom_agent.backoff import Backoff
 from meshloom_agent.channel import ServerAddress, answer_of, open_channel
+from meshloom_agent.reasons import plain_reason
 from meshloom_agent.rivalry import Rivalry
 
 _log = logging.getLogger(__name__)
@@ -111,7 +112,8 @@ class SignalClient:
             except* OSError as refused:
                 why = words_of(refused)
             except* grpc.aio.AioRpcError as group:
-                why = _first(group)
+                said = _first(group)
+                why = plain_reason(said, self.address.url) or said
             self._ready(False, why)
             wait = backoff.next() if self._works_since is None else self._after_success(backoff)
             _log.info("signal at %s is away (%s); again in %.1f s", self.address.url, why, wait)

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from meshloom.errors import ConfigError
 from meshloom.local_address import named
+from meshloom.port_holder import why_not_bound
 from meshloom.protocol.nat_discovery import CHANGE_IP, CHANGE_PORT, Origin, behaviour_answer, wanted_change
 from meshloom.protocol.stun import HEADER, Address, answer, is_binding_request
 from meshloom_front.listening import listen
@@ -147,7 +148,7 @@ def _receive(service: StunService, place: Place, data: bytes, addr: tuple[Any, .
 def _sockets(ports: StunPorts) -> dict[Place, socket.socket]:
     port, other = ports.both
     if not ports.alternate_address:
-        made = {(False, False): listen(f":{port}", "stun_port", socket.SOCK_DGRAM)}
+        made = {(False, False): listen(f":{port}", "stun_port", socket.SOCK_DGRAM, value=port)}
         if other and (second := _second(other)) is not None:
             made[False, True] = second
         return made
@@ -166,7 +167,7 @@ def _sockets(ports: StunPorts) -> dict[Place, socket.socket]:
 
 def _second(port: int) -> socket.socket | None:
     try:
-        return listen(f":{port}", "stun_alternate_port", socket.SOCK_DGRAM)
+        return listen(f":{port}", "stun_alternate_port", socket.SOCK_DGRAM, value=port)
     except ConfigError as error:
         _log.warning("%s; machines cannot learn from here what their NAT filters", error)
         return None
@@ -191,9 +192,10 @@ def _bound(family: socket.AddressFamily, host: str, port: int, key: str) -> sock
         made.bind((host, port))
     except OSError as error:
         made.close()
+        why = why_not_bound(error, host, port, socket.SOCK_DGRAM)
         value = host if key == "stun_alternate_address" else port
         raise ConfigError(
-            f"{key} = {value!r}: cannot listen there on UDP port {port}: {error.strerror}; give an address of this host"
+            f"{key} = {value!r}: cannot listen there on UDP port {port}: {why}; give an address of this host"
         ) from error
     made.setblocking(False)
     return made

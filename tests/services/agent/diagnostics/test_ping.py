@@ -80,7 +80,7 @@ def test_rounds_say_how_long_over_which_path_and_why_it_is_no_better():
     relayed = reply(peer(2, "desk.mesh.test", relay="rels://r:443", reason="UDP is blocked"), 2, 0.05)
     none = reply(peer(2, "desk.mesh.test", state="Connecting", reason="waiting for its offer"), 3, None)
     assert line(direct) == "1: 12.3 ms, direct, 192.0.2.7:51820"
-    assert line(relayed) == "2: 50.0 ms, relayed by rels://r:443 over ws (UDP is blocked)"
+    assert line(relayed) == "2: 50.0 ms, relayed through rels://r:443 by WebSocket (UDP is blocked)"
     assert line(none) == "3: no answer, no path (waiting for its offer)"
     assert not Summary.of([direct, relayed]).is_direct
     summary = Summary.of([none, relayed, direct])
@@ -122,7 +122,10 @@ async def test_the_command_pings_and_says_which_path(neighbour, answering, meshl
     until_direct = await meshloom("ping", "100.64.0.77", "--until-direct", "-i", "0.05")
     assert (until_direct.code, "1 sent, 1 answered" in until_direct.out) == (0, True)
     unknown = await meshloom("ping", "nobody")
-    assert (unknown.code, "no peer is called 'nobody'" in unknown.err) == (1, True)
+    why = "error: nobody: no such peer, or no policy lets this machine reach it"
+    assert (unknown.code, unknown.err.startswith(why)) == (1, True)
+    for own in ("peer1", "peer1.mesh.test.", "100.64.0.1"):
+        assert (await meshloom("ping", own)).err == "error: that is this machine"
 
 
 @pytest.mark.anyio
@@ -136,7 +139,7 @@ async def test_answers_over_a_relay_are_not_direct(neighbour, answering, meshloo
 
     monkeypatch.setattr(daemon, "peers", peers)
     done = await meshloom("ping", "peer7", "--until-direct", "-c", "2", "-i", "0.05")
-    assert (done.code, "relayed by rels://relay.test:443 over ws" in done.out) == (5, True)
+    assert (done.code, "relayed through rels://relay.test:443 by WebSocket" in done.out) == (5, True)
     assert (await meshloom("ping", "peer7", "-c", "1")).code == 0
     assert "Connection type: Relayed" in (await meshloom("status", "-d")).out
 

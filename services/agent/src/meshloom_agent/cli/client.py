@@ -7,6 +7,7 @@ from typing import Any
 
 from meshloom_agent.cli.exits import FAILED, LOGIN_NEEDED, NO_DAEMON, TIMEOUT, USAGE, fail
 
+DENIED = "permission denied: use sudo, or join the group in `socket_group`"
 DEFAULT_SOCKET = "unix:///run/meshloom/meshloom.sock"
 
 
@@ -44,6 +45,8 @@ def refusals() -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         code, text = error.code(), error.details() or ""
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            text = "the daemon does not answer in time: see its log, or `meshloom service restart`"
         fail(codes.get(code, FAILED), text or f"the daemon answers {code.name}")
 
 
@@ -54,7 +57,7 @@ def unreachable(address: str) -> str:
         try:
             probe.connect(path)
         except PermissionError:
-            return f"{path}: the daemon talks with root, and with the group of its `socket_group`"
+            return DENIED
         except OSError:
             return f"no daemon listens on {path}: start it with `meshloom service start`"
     return ""

@@ -14,7 +14,7 @@ from meshloom.text import readable
 from meshloom_agent.cli.client import daemon
 from meshloom_agent.cli.diagnose import debug, doctor, netcheck
 from meshloom_agent.cli.examples import add_examples
-from meshloom_agent.cli.exits import FAILED, TIMEOUT, USAGE, fail
+from meshloom_agent.cli.exits import FAILED, TIMEOUT, USAGE, WARNED, fail
 from meshloom_agent.cli.options import address_option, option
 from meshloom_agent.cli.path_options import login_fields, path_options
 from meshloom_agent.cli.ping import ping
@@ -91,7 +91,8 @@ def main() -> None:
     sys.excepthook = show_crash
 
 
-def _log_in(stub: Any, given: dict[str, Any]) -> None:
+def _log_in(stub: Any, given: dict[str, Any]) -> bool:
+    """Logs in; tells whether all that was asked for is done. Warnings go to standard error."""
     from meshloom.rpc import daemon_pb2 as pb
 
     request = pb.LoginRequest(
@@ -107,8 +108,9 @@ def _log_in(stub: Any, given: dict[str, Any]) -> None:
         accept_server_key=given["accept_server_key"],
         **login_fields(given),
     )
-    for warning in stub.Login(request, timeout=LOGIN_WITHIN).warnings:
-        say(f"warning: {warning}", error=True)
+    answer = stub.Login(request, timeout=LOGIN_WITHIN)
+    say(*(f"warning: {warning}" for warning in (*answer.warnings, *answer.not_done)), error=True)
+    return not answer.not_done
 
 
 @main.command()
@@ -120,9 +122,9 @@ def up(daemon_addr: str, **given: Any) -> None:
     with daemon(daemon_addr) as stub:
         status = stub.Status(pb.StatusRequest(), timeout=10).status
         if status == "Connected" and all(value in (None, (), False) for value in given.values()):
-            say("Already connected")
+            say(f"Already connected{_as_whom(stub)}")
             return
-        _log_in(stub, given)
+        is_all = _log_in(stub, given)
         call = stub.Up.future(pb.UpRequest(), timeout=UP_WITHIN)
         try:
             _show_progress(stub, call)
@@ -131,7 +133,21 @@ def up(daemon_addr: str, **given: Any) -> None:
         call.result()
         if stub.Status(pb.StatusRequest(), timeout=10).status != "Connected":
             fail(TIMEOUT, "not connected yet; the daemon goes on trying, see `meshloom status`")
-    say("Connected")
+        said = _as_whom(stub)
+    say(f"Connected{said}")
+    if not is_all:
+        sys.exit(WARNED)
+
+
+def _as_whom(stub: Any) -> str:
+    """Returns under which name and address this machine is connected, and with how many others."""
+    from meshloom.rpc import daemon_pb2 as pb
+
+    full = stub.Status(pb.StatusRequest(getFullPeerStatus=True), timeout=10).fullStatus
+    own = full.localPeerState
+    address = (own.IP or own.ipv6).partition("/")[0]
+    names = ", ".join(name for name in (own.fqdn, address) if name)
+    return f" as {names} ({len(full.peers)} peer{'s' * (len(full.peers) != 1)})" if names else ""
 
 
 def _show_progress(stub: Any, call: Any) -> None:
@@ -154,8 +170,10 @@ def _show_progress(stub: Any, call: Any) -> None:
 def login(daemon_addr: str, **given: Any) -> None:
     """Make this machine known to the server, without connecting."""
     with daemon(daemon_addr) as stub:
-        _log_in(stub, given)
+        is_all = _log_in(stub, given)
     say("Logged in")
+    if not is_all:
+        sys.exit(WARNED)
 
 
 @main.command()

@@ -16,6 +16,7 @@ LOGIN_HINTS = {
     "LoginFailed": "This machine is not known to the server. Join with: meshloom up --setup-key KEY",
     "SessionExpired": "The session has expired. Join again with: meshloom up --setup-key KEY",
 }
+NEVER_JOINED = "Not joined. meshloom up --management-url URL --setup-key KEY"
 PEER_STATES = click.Choice(["idle", "connecting", "connected"], case_sensitive=False)
 CONNECTION_TYPES = click.Choice(["P2P", "Relayed"], case_sensitive=False)
 
@@ -81,6 +82,7 @@ def status(
         return
     chosen = render.PeerFilter(ips, names, state or "", kind or "")
     content = render.content(answer, chosen)
+    hint = LOGIN_HINTS.get(answer.status, "") if content["management"]["url"] else NEVER_JOINED
     if anonymize:
         content = _anonymized(content)
     if only:
@@ -89,13 +91,13 @@ def status(
         say(render.as_json(content))
     elif as_yaml:
         say(*render.as_yaml(content).split("\n"))
-    elif answer.status in LOGIN_HINTS:
-        say(*(each["userMessage"] for each in content["events"]), LOGIN_HINTS[answer.status])
+    elif hint:
+        say(*(each["userMessage"] for each in content["events"]), hint)
         if content["netbirdIp"]:  # the mesh goes on without the server
             say("", *render.as_text(content, detail=detail or chosen.chooses).split("\n"))
     else:
         say(*render.as_text(content, detail=detail or chosen.chooses).split("\n"))
-    if answer.status in LOGIN_HINTS:
+    if hint:
         sys.exit(LOGIN_NEEDED)
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from meshloom.text import printable_value
+from meshloom_agent.shown import shown_transport
 
 NEVER = "0001-01-01T00:00:00Z"
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -63,7 +64,7 @@ def _peer_lines(each: dict[str, Any]) -> list[str]:
         ("ICE candidate (Local/Remote)", f"{kinds['local'] or '-'}/{kinds['remote'] or '-'}"),
         ("ICE candidate endpoints (Local/Remote)", f"{endpoints['local'] or '-'}/{endpoints['remote'] or '-'}"),
         ("Relay server address", each["relayAddress"] or None),
-        ("Relay transport", each.get("relayTransport")),
+        ("Relay transport", shown_transport(each.get("relayTransport") or "") or None),
         ("Last connection update", _ago(each["lastStatusUpdate"])),
         ("Last WireGuard handshake", _ago(each["lastWireguardHandshake"])),
         ("Transfer status (received/sent)", f"{_size(each['transferReceived'])}/{_size(each['transferSent'])}"),
@@ -99,7 +100,7 @@ def _relays(relays: dict[str, Any], *, detail: bool) -> str:
     lines = [""]
     for each in relays["details"] or []:
         if each["available"]:
-            state = "is Available" + (f" via {each['transport']}" if each.get("transport") else "")
+            state = "is Available" + (f" by {shown_transport(each['transport'])}" if each.get("transport") else "")
         elif each["error"]:
             state = f"is Unavailable, reason: {each['error']}"
         else:

@@ -10,6 +10,7 @@ from meshloom.text import LONGEST_LINE, printable
 from meshloom_agent.diagnostics.facts import WIREGUARD_HEADER, Facts, tunnel_mtu
 from meshloom_agent.diagnostics.filters import firewall_objections
 from meshloom_agent.rivalry import RIVAL
+from meshloom_agent.shown import shown_space, shown_transport
 from meshloom_agent.unenforced import BEGINNING as UNENFORCED
 from meshloom_linux.ipv6 import NO_IPV6
 
@@ -139,9 +140,11 @@ def transports(facts: Facts) -> Finding:
     running = [each for each in facts.transports if not each.objection]
     missing = [wire for wire in WIRES if wire not in {each.wire for each in running}]
     if not missing:
-        return Finding("transports", Level.OK, f"relays can be reached by {', '.join(each.name for each in running)}")
+        spoken = dict.fromkeys(shown_transport(each.name) for each in running)
+        return Finding("transports", Level.OK, f"relays can be reached by {' and by '.join(spoken)}")
     why = "; ".join(f"{each.name}: {each.objection}" for each in facts.transports if each.objection)
-    text = f"relays cannot be reached by {' or '.join(missing)}: {why or 'no such transport is installed'}"
+    wires = " or ".join(map(shown_transport, missing))
+    text = f"relays cannot be reached by {wires}: {why or 'no such transport is installed'}"
     fix = "pip install " + " ".join(f"meshloom-transport-{wire}" for wire in missing)
     return Finding("transports", Level.WARNING if running else Level.ERROR, text, fix)
 
@@ -173,11 +176,11 @@ def state_folder(facts: Facts) -> Finding:
         text = f"{folder.path} has mode {folder.mode:o}: others can look into it"
         return Finding("state", Level.ERROR, text, f"chmod 700 {folder.path}")
     if folder.free < LEAST_SPACE:
-        text = f"{folder.path} has {folder.free >> 20} MiB left: keys and maps are not kept"
+        text = f"{folder.path} has {shown_space(folder.free)} left: keys and maps are not kept"
         return Finding("state", Level.ERROR, text, "make room on that disk")
     if facts.is_root and not folder.writable:
         return Finding("state", Level.ERROR, f"{folder.path} cannot be written", "mount it for writing")
-    return Finding("state", Level.OK, f"{folder.path} is private and has {folder.free >> 20} MiB left")
+    return Finding("state", Level.OK, f"{folder.path} is private and has {shown_space(folder.free)} left")
 
 
 def clock(facts: Facts) -> Finding:
@@ -354,6 +357,6 @@ def as_text(findings: list[Finding]) -> str:
 
 
 def _permission_fix(facts: Facts) -> str:
-    if "talks with root" in facts.daemon_trouble:
-        return "run as root, or join the group that `socket_group` of the daemon's configuration names"
+    if facts.daemon_trouble.startswith("permission denied"):
+        return "use sudo, or join the group that `socket_group` of the daemon's configuration names"
     return "meshloom service start"

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from meshloom import __version__
 from meshloom.errors import ConfigError
+from meshloom.port_holder import why_not_bound
 from meshloom_agent.daemon import Daemon
 from meshloom_agent.report import CONNECTED, PeerReport, Report
 
@@ -104,7 +106,8 @@ async def open_metrics(daemon: Daemon, address: str) -> AsyncIterator[str]:
     try:
         server = await asyncio.start_server(serve, host.strip("[]") or None, int(port), limit=8192)
     except OSError as error:
-        raise ConfigError(f"metrics = {address!r}: cannot listen there: {error.strerror}") from error
+        why = why_not_bound(error, host.strip("[]"), int(port), socket.SOCK_STREAM)
+        raise ConfigError(f"metrics = {address!r}: cannot listen there: {why}") from error
     async with server:
         used = f"{host}:{server.sockets[0].getsockname()[1]}"
         _log.info("metrics at http://%s/metrics", used)

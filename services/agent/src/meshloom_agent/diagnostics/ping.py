@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import attrs
 
 from meshloom.rpc import diagnostics_pb2 as pb
-from meshloom_agent.report import PeerReport
+from meshloom_agent.report import PeerReport, Report
+from meshloom_agent.shown import shown_transport
 
 
 def found_peer(peers: Sequence[PeerReport], name: str) -> PeerReport | None:
@@ -18,6 +19,15 @@ def found_peer(peers: Sequence[PeerReport], name: str) -> PeerReport | None:
             return peer
     short = [peer for peer in peers if peer.remote.fqdn.lower().partition(".")[0] == wanted]
     return short[0] if len(short) == 1 else None
+
+
+def is_own(report: Report, name: str) -> bool:
+    """Tells whether a name, address or key is this machine's."""
+    wanted = name.strip().rstrip(".").lower()
+    own = {report.fqdn.lower(), *(str(address.ip) for address in report.addresses)}
+    return bool(wanted) and (
+        wanted in own or name.strip() == report.public_key or wanted == report.fqdn.lower().partition(".")[0]
+    )
 
 
 def reply(peer: PeerReport, sequence: int, round_trip: float | None) -> pb.PingReply:
@@ -45,8 +55,8 @@ def line(answer: pb.PingReply) -> str:
         case pb.PingReply.RELAYED:
             way = (
                 "relayed"
-                + (f" by {answer.relay}" if answer.relay else "")
-                + (f" over {answer.transport}" if answer.transport else "")
+                + (f" through {answer.relay}" if answer.relay else "")
+                + (f" by {shown_transport(answer.transport)}" if answer.transport else "")
             )
         case _:
             way = "no path"

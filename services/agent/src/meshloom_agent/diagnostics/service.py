@@ -18,7 +18,7 @@ from meshloom_agent.diagnostics.echo import EchoError, open_echo
 from meshloom_agent.diagnostics.facts import gather
 from meshloom_agent.diagnostics.known import from_daemon
 from meshloom_agent.diagnostics.logs import LogRing
-from meshloom_agent.diagnostics.ping import found_peer, reply
+from meshloom_agent.diagnostics.ping import found_peer, is_own, reply
 from meshloom_agent.events import waiting, warnings
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -40,14 +40,14 @@ class DiagnosticsService(DiagnosticsServicer):
 
     async def Ping(self, request: pb.PingRequest, context: Context) -> AsyncIterator[pb.PingReply]:  # noqa: N802
         """Echo requests through the tunnel, each with the path that the peer's packets take then."""
+        if not self._daemon.is_up:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the daemon is not connected: `meshloom up`")
+        if is_own(self._daemon.report, request.peer):
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "that is this machine")
         peer = found_peer(await self._daemon.peers(), request.peer)
         if peer is None:
-            await context.abort(
-                grpc.StatusCode.NOT_FOUND,
-                f"no peer is called {request.peer!r}: see `meshloom status -d`"
-                if self._daemon.is_up
-                else "the daemon is not connected: `meshloom up`",
-            )
+            why = "no such peer, or no policy lets this machine reach it; `meshloom status -d` lists those that it can"
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"{request.peer}: {why}")
         address = peer.remote.allowed_ips[0].network_address
         timeout = request.timeout.ToNanoseconds() / 1e9 or 1.0
         interval = max(LEAST_INTERVAL, request.interval.ToNanoseconds() / 1e9 or 1.0)

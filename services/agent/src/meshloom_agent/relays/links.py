@@ -16,6 +16,7 @@ from meshloom_agent.backoff import Backoff
 from meshloom_agent.mesh import RelayPlan
 from meshloom_agent.relays.session import Packets, Session
 from meshloom_agent.relays.tokens import RelayTokens
+from meshloom_agent.shown import shown_transport
 
 _log = logging.getLogger(__name__)
 
@@ -203,7 +204,7 @@ class RelayLink:
             try:
                 connection = await each.transport.connect(address, session)
             except TransportError as error:
-                errors.append(f"{each.name}: {error}")
+                errors.append(f"{shown_transport(each.name)}: {error}")
                 failed.set()
                 return
             if won:
