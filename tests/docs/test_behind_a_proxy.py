@@ -79,7 +79,9 @@ def test_a_machine_behind_a_proxy(internet, machine, document):
         desktop.start_shell(
             "MESHLOOM_EXTRA_ROOTS=/etc/meshloom/roots.pem .venv/bin/meshloom service run", internet.folder / "desktop"
         )
-        wait_until(lambda: "Idle" in desktop.shell(".venv/bin/meshloom status --json || true"), 60, "it answers")
+        wait_until(
+            lambda: "daemonStatus" in desktop.shell(".venv/bin/meshloom status --json || true"), 60, "it answers"
+        )
         desktop.shell(f".venv/bin/meshloom up --management-url {server.url} --setup-key {key}")
         internet.named("router-laptop").nft(ONLY_THE_PROXY.format(proxy=proxy.address))
 

@@ -62,10 +62,10 @@ def test_the_tutorial(internet, machine, document):
         text.start(server, internet.folder / "server.log")
         server.wait_for("http://203.0.113.10/api/instance")
         assert open_ports(server) == set(re.findall(r"^\| (TCP|UDP) (\d+) ", TUTORIAL.read_text(), re.MULTILINE))
-        token = text.run(server).splitlines()[-1]
-        key = re.search(r'"key": ?"([^"]+)"', text.run(server, TOKEN=token))[1]
+        key = text.run(server).splitlines()[-1]
 
-        assert text.run(laptop, desktop, KEY=key).rstrip().endswith("Connected")
+        said = text.run(laptop, desktop, KEY=key)
+        assert re.search(r"Connected as desktop\.meshloom\.internal, 100\.[0-9.]+ \(1 peer\)$", said.rstrip())
         wait_until(lambda: reaches(laptop, "desktop"), 60, "the laptop reaches the desktop directly", every=0.1)
         said = text.run(laptop)
         assert "desktop" in said
@@ -127,7 +127,9 @@ def test_running_a_server(internet, machine, document):
         units = "services/agent/systemd/meshloom.service", "/etc/systemd/system/meshloom.service"
         carried, installed = (laptop.shell(f"cat {file}") for file in units)  # the tests' Python may be in a home
         assert installed.replace("ProtectHome=read-only", "ProtectHome=yes") == carried
-        wait_until(lambda: "Idle" in laptop.shell(".venv/bin/meshloom status --json || true"), 60, "the agent answers")
+        wait_until(
+            lambda: "daemonStatus" in laptop.shell(".venv/bin/meshloom status --json || true"), 60, "the agent answers"
+        )
 
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx: apt-get install nginx-light")
@@ -160,7 +162,9 @@ def test_a_proxy_in_front(internet, machine, document):
                 "MESHLOOM_EXTRA_ROOTS=/etc/meshloom/roots.pem .venv/bin/meshloom service run", Path("/dev/null")
             )
             wait_until(
-                lambda each=each: "Idle" in each.shell(".venv/bin/meshloom status --json || true"), 60, "it answers"
+                lambda each=each: "daemonStatus" in each.shell(".venv/bin/meshloom status --json || true"),
+                60,
+                "it answers",
             )
             assert "Connected" in each.shell(
                 f".venv/bin/meshloom up --management-url {url} --setup-key {json.loads(made)['key']}"

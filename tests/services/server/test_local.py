@@ -159,3 +159,62 @@ def test_a_long_name_of_the_data_folder_is_no_hindrance(program):
     server.data = server.data / ("x" * 120)
     server.start().set_up()
     assert made(server, "token", "create").startswith("nbp_")
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_setup_key_is_made_without_a_token(server, is_running):
+    server.set_up()
+    if not is_running:
+        server.stop()
+    done = command(server, "setup-key", "create")
+    assert re.fullmatch(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}\n", done.stdout), done.stderr
+    assert "a key for 1 machine, good until " in done.stderr
+    many = ("setup-key", "create", "--reusable", "--limit", "3", "--name", "office", "--expires", "12h", "--ephemeral")
+    assert "a key for 3 machines" in command(server, *many).stderr
+    assert (
+        "a key for any number of machines, good for ever"
+        in command(server, "setup-key", "create", "--reusable", "--expires", "never").stderr
+    )
+    if not is_running:
+        server.start()
+    one, office, ever = server.api("GET", "/api/setup-keys")[1]
+    assert (one["type"], one["usage_limit"], one["name"]) == ("one-off", 1, "made at the server")
+    assert (office["type"], office["usage_limit"], office["name"], office["ephemeral"]) == (
+        "reusable",
+        3,
+        "office",
+        True,
+    )
+    assert (ever["usage_limit"], ever["expires"][:4]) == (0, "0001")
+    assert one["key"] == f"{done.stdout[:5]}****"
+    assert done.stdout.strip() not in server.said
+
+
+@pytest.mark.anyio
+async def test_a_machine_joins_with_such_a_key_and_its_group(server, machine):
+    server.set_up()
+    assert server.api("POST", "/api/groups", {"name": "office"})[0] == 200
+    key = made(server, "setup-key", "create", "--group", "office")
+    answer = await machine(server.url).login(key)
+    assert answer.peerConfig.address
+    (group,) = [each for each in server.api("GET", "/api/groups")[1] if each["name"] == "office"]
+    assert group["peers_count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "said"),
+    [
+        (("--group", "nobody"), 1, "error: no group is called 'nobody'; the groups are: All\n"),
+        (("--group", "All"), 1, "can't add 'All' group to the setup key"),
+        (("--limit", "2"), 1, "usage_limit 2 is not valid for a one-off setup key"),
+        (("--limit", "-1"), 2, "-1 is not in the range"),
+        (("--expires", "soon"), 2, "'soon' is not a time from now on; write it like 7d or 12h, or never"),
+        (("--expires", "0d"), 2, "'0d' is not a time from now on"),
+        (("--user", "nobody"), 1, "no user is called 'nobody'"),
+    ],
+)
+def test_what_cannot_be_of_a_setup_key_is_said(server, argv, code, said):
+    server.set_up()
+    done = command(server, "setup-key", "create", *argv)
+    assert (done.returncode, done.stdout, said in done.stderr) == (code, "", True), done.stderr
+    assert server.api("GET", "/api/setup-keys")[1] == []

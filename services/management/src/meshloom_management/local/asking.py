@@ -1,22 +1,36 @@
 """A request of a command: answered by the server that runs, or from the data folder where none does."""
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import anyio
+import click
 
-from meshloom.errors import ConfigError
+from meshloom.errors import ConfigError, MeshError
 from meshloom.model.state import ENTITIES
 from meshloom.service import Setup
 from meshloom.store import StoreContext
+from meshloom.terminal import say_error
+from meshloom_front.commands import EXIT_FAILED
 from meshloom_front.config import ServerConfig
 from meshloom_management.accounts import Accounts, NewAccounts
 from meshloom_management.local.requests import Desk, Request, answer_line, decode_answer, encode_request
 from meshloom_management.local.socket import ask
 from meshloom_management.operations.setup import FirstSetup
+
+
+def answer_or_exit(context: click.Context, request: Callable[[], Request]) -> dict[str, str]:
+    """Returns the answer to a request; where there is none, says why and ends the process."""
+    try:
+        setup: Setup[ServerConfig] = context.obj()
+        return answer_to(setup, request())
+    except (MeshError, OSError) as error:
+        say_error(error)
+        sys.exit(EXIT_FAILED)
 
 
 def answer_to(setup: Setup[ServerConfig], request: Request) -> dict[str, str]:

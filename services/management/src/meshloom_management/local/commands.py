@@ -1,7 +1,6 @@
-"""The commands ``owner`` and ``token``, for the server's own machine."""
+"""The commands ``owner``, ``token`` and ``setup-key``, for the server's own machine."""
 
 import sys
-from collections.abc import Callable
 from datetime import timedelta
 from getpass import getpass
 from typing import Any
@@ -9,14 +8,12 @@ from typing import Any
 import click
 
 from meshloom.config.convert import duration
-from meshloom.errors import MeshError
-from meshloom.service import Setup
-from meshloom.terminal import say, say_error
-from meshloom_front.commands import EXIT_FAILED, example
-from meshloom_front.config import ServerConfig
+from meshloom.terminal import say
+from meshloom_front.commands import example
 from meshloom_management.errors import InvalidArgument
-from meshloom_management.local.asking import answer_to
-from meshloom_management.local.requests import CreateOwner, CreateToken, Request, ResetPassword
+from meshloom_management.local.asking import answer_or_exit
+from meshloom_management.local.requests import CreateOwner, CreateToken, ResetPassword
+from meshloom_management.local.setup_keys import setup_key_commands
 from meshloom_management.operations.owners import OWNER
 from meshloom_management.operations.tokens import LONGEST_DAYS
 
@@ -43,17 +40,20 @@ class Days(click.ParamType[int]):
 
 def add_local_commands(group: click.Group) -> None:
     """Adds the commands to a server's own."""
-    owner, token = _owner(), _token()
+    owner, token, setup_key = _owner(), _token(), setup_key_commands(_ABOUT)
     for command, line in (
         (owner, "owner create you@example.net"),
         (owner.commands["create"], "owner create you@example.net"),
         (owner.commands["reset-password"], "owner reset-password --user you@example.net"),
         (token, "token create --expires 30d"),
         (token.commands["create"], "token create --expires 30d"),
+        (setup_key, "setup-key create --reusable --expires 7d"),
+        (setup_key.commands["create"], "setup-key create --reusable --expires 7d"),
     ):
         command.epilog = example(f"{group.name} {line}")
     group.add_command(owner)
     group.add_command(token)
+    group.add_command(setup_key)
 
 
 def _owner() -> click.Group:
@@ -68,7 +68,7 @@ def _owner() -> click.Group:
     )
     @click.pass_context
     def create(context: click.Context, email: str, name: str) -> None:
-        said = _answer(context, lambda: CreateOwner(email, name or email, _password()))
+        said = answer_or_exit(context, lambda: CreateOwner(email, name or email, _password()))
         say(f"{said['user']} owns this server; a token for the API: meshloom-server token create")
 
     @owner.command("reset-password", help="Give a user another password. It is asked for, or read from a pipe.")
@@ -77,7 +77,7 @@ def _owner() -> click.Group:
     )
     @click.pass_context
     def reset_password(context: click.Context, user: str) -> None:
-        said = _answer(context, lambda: ResetPassword(user, _password()))
+        said = answer_or_exit(context, lambda: ResetPassword(user, _password()))
         say(f"{said['user']} has a new password")
 
     return owner
@@ -107,20 +107,11 @@ def _token() -> click.Group:
     @click.option("--name", default="", metavar="NAME", help="How it is listed.")
     @click.pass_context
     def create(context: click.Context, user: str, days: int, name: str) -> None:
-        said = _answer(context, lambda: CreateToken(user, name, days))
+        said = answer_or_exit(context, lambda: CreateToken(user, name, days))
         say(f"a token of {said['user']}, good until {said['expires']}:", error=True)
         say(said["token"])
 
     return token
-
-
-def _answer(context: click.Context, request: Callable[[], Request]) -> dict[str, str]:
-    try:
-        setup: Setup[ServerConfig] = context.obj()
-        return answer_to(setup, request())
-    except (MeshError, OSError) as error:
-        say_error(error)
-        sys.exit(EXIT_FAILED)
 
 
 def _password() -> str:

@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 import attrs
 
 from meshloom.errors import MeshError
+from meshloom.model.setup_key import SetupKey, SetupKeyType
 from meshloom.model.user import PersonalAccessToken, User
 from meshloom_management.accounts import Accounts, Draft
 from meshloom_management.errors import InvalidArgument, PreconditionFailed
-from meshloom_management.operations import owners, tokens
+from meshloom_management.operations import owners, setup_keys, tokens
 from meshloom_management.operations.setup import FirstSetup, Owner
 
 R = TypeVar("R")
@@ -49,8 +50,30 @@ class CreateToken:
     days: int
 
 
-Request = CreateOwner | ResetPassword | CreateToken
-_KINDS: Mapping[str, type[Request]] = {kind.__name__: kind for kind in (CreateOwner, ResetPassword, CreateToken)}
+@attrs.frozen
+class CreateSetupKey:
+    """Makes a key that machines join with.
+
+    Args:
+        user: In whose account.
+        seconds: How long it is good; 0 for ever.
+        limit: How many machines may join with a reusable one; 0 for any number.
+        groups: Names or ids of the groups that these machines join.
+    """
+
+    user: str
+    name: str
+    is_reusable: bool
+    seconds: int
+    limit: int
+    is_ephemeral: bool
+    groups: list[str]
+
+
+Request = CreateOwner | ResetPassword | CreateToken | CreateSetupKey
+_KINDS: Mapping[str, type[Request]] = {
+    kind.__name__: kind for kind in (CreateOwner, ResetPassword, CreateToken, CreateSetupKey)
+}
 
 
 class Desk:
@@ -77,6 +100,8 @@ class Desk:
                 return await self._reset_password(request)
             case CreateToken():
                 return await self._create_token(request)
+            case CreateSetupKey():
+                return await self._create_setup_key(request)
 
     async def _reset_password(self, request: ResetPassword) -> dict[str, str]:
         password = owners.checked_password(request.password)
@@ -104,6 +129,27 @@ class Desk:
             "user": user.email or user.name,
             "expires": record.expires_at.isoformat(" ", "minutes"),
         }
+
+    async def _create_setup_key(self, request: CreateSetupKey) -> dict[str, str]:
+        state, _ = owners.find_user(self._accounts, request.user)
+        text = setup_keys.new_key()
+
+        def create(draft: Draft) -> SetupKey:
+            wish = setup_keys.Wish(
+                name=request.name or TOKEN_NAME,
+                type=(SetupKeyType.REUSABLE if request.is_reusable else SetupKeyType.ONE_OFF).value,
+                expires_in=request.seconds,
+                auto_groups=owners.find_groups(draft.state, request.groups),
+                usage_limit=request.limit,
+                ephemeral=request.is_ephemeral,
+                allow_extra_dns_labels=False,
+            )
+            with draft.by(HERE):
+                return setup_keys.create(draft, wish, text)
+
+        key = await self._accounts.change(state.account.id, create)
+        expires = key.expires_at.isoformat(" ", "minutes") if key.expires_at else ""
+        return {"key": text, "name": key.name, "expires": expires, "limit": str(key.usage_limit)}
 
 
 def _reset(draft: Draft, user: User, hashed: str) -> None:
@@ -143,8 +189,10 @@ def _decoded(line: bytes) -> Request:
     try:
         said = json.loads(line)
         kind = _KINDS[said.pop("do")]
-        wanted = {field.name: field.type for field in attrs.fields(kind)}
+        wanted = {field.name: get_origin(field.type) or field.type for field in attrs.fields(kind)}
         if any(type(value) is not wanted.get(name) for name, value in said.items()):
+            raise TypeError
+        if any(not isinstance(each, str) for value in said.values() if isinstance(value, list) for each in value):
             raise TypeError
         return kind(**said)
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -1,5 +1,7 @@
 """Users as an administrator at the server's own machine names them, and what he may do for them."""
 
+from collections.abc import Sequence
+
 import attrs
 
 from meshloom.model.state import AccountState
@@ -49,6 +51,22 @@ def find_user(accounts: Accounts, name: str) -> tuple[AccountState, User]:
         listed = ", ".join(sorted(user.id for _, user in found))
         raise InvalidArgument(f"several users are called {name!r}: give an id, one of {listed}")
     return found[0]
+
+
+def find_groups(state: AccountState, names: Sequence[str]) -> list[str]:
+    """Finds the ids of groups that are called by id or name.
+
+    Raises:
+        NotFound: No group is called so.
+    """
+    found = []
+    for name in names:
+        ids = [group.id for group in state.groups.values() if name in (group.id, group.name)]
+        if not ids:
+            listed = ", ".join(sorted(group.name for group in state.groups.values()))
+            raise NotFound(f"no group is called {name!r}; the groups are: {listed}")
+        found += ids
+    return found
 
 
 def set_password(draft: Draft, user: User, password_hash: str) -> None:
