@@ -109,7 +109,7 @@ async def test_of_many_programs_at_once_a_key_enrols_as_many_as_it_may(program, 
     assert sum(isinstance(outcome, pb.LoginResponse) for outcome in outcomes) == may
     assert len(server.api("GET", "/api/peers")[1]) == may
     assert {str(outcome) for outcome in outcomes if isinstance(outcome, LoginDenied)} == {
-        "couldn't add peer: setup key is invalid"
+        f"the server refuses key {key[:5]}...: unknown, expired, revoked or used up"
     }
 
 

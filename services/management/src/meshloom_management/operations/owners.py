@@ -59,7 +59,7 @@ def find_groups(state: AccountState, names: Sequence[str]) -> list[str]:
     Raises:
         NotFound: No group is called so.
     """
-    found = []
+    found: list[str] = []
     for name in names:
         ids = [group.id for group in state.groups.values() if name in (group.id, group.name)]
         if not ids:
