@@ -38,6 +38,8 @@ def filled(members):
         ([(0, "b"), *((n, "a") for n in range(1, 12))], 12, "a", 1),
         ([(0, "a"), (1, "b")], 15, "b", None),
         ([(0, "a"), (1, "b")], 16, "b", 0),
+        ([(0, "a"), (1, "b"), (2, "c"), (3, "b")], 16, "d", 1),
+        ([(0, "a"), (1, "b"), (2, "c"), (3, "b"), (4, "a")], 16, "d", 1),
         ([], 16, "b", None),
     ],
     ids=[
@@ -47,6 +49,8 @@ def filled(members):
         "nearly full: the oldest of its own network, not of all",
         "nearly full: a small network takes from nobody",
         "full: the oldest",
+        "full: the oldest of the network with the most, not of all",
+        "full: of several networks with as many the one that has had them for longest",
         "full of known callers",
     ],
 )
@@ -64,6 +68,9 @@ def test_a_crowd_that_makes_room_never_outgrows_it(arrivals, room):
         if leaving == 0:
             crowd.discard(crowd.oldest())
         assert len(crowd) <= room
-        assert sum(crowd.count(each) for each in "abcd") == len(crowd)
+        counts = {each: crowd.count(each) for each in "abcd"}
+        assert sum(counts.values()) == len(crowd)
+        most = crowd.oldest_of_most()
+        assert most is None or max(counts.values()) in [counts[each] for each in "abcd" if crowd.oldest(each) == most]
     if len(crowd) > room * NEARLY_FULL:
         assert crowd.count("a") <= max(room * NEARLY_FULL, room // SHARE) + 1

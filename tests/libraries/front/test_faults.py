@@ -17,14 +17,15 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from meshloom.errors import ConfigError
-from meshloom_front import accepting, callers
+from meshloom_front import callers
+from meshloom_front import port as port_module
 from meshloom_front.config import TLS, ServerConfig
 from meshloom_front.http import LONGEST_HEAD, http_protocol
 from meshloom_front.listening import listen
 from meshloom_front.port import PortLimits, SharedTCPPort, open_port
 from meshloom_front.rpc.server import RPC
 from meshloom_front.running import Parts, serve
-from meshloom_front.tls import Certificates
+from meshloom_front.tls.certificates import Certificates
 
 pytestmark = pytest.mark.anyio
 SOON = 0.3
@@ -238,7 +239,7 @@ async def test_half_open_handshakes_of_tls_keep_nobody_out(front, certificate):
 
 
 async def test_a_handshake_that_is_not_finished_ends(front, certificate, monkeypatch):
-    monkeypatch.setattr(accepting, "FIRST_BYTES_WITHIN", SOON)
+    monkeypatch.setattr(port_module, "FIRST_BYTES_WITHIN", SOON)
     made = await front(Certificates(*certificate).context)
     assert await made.talk(b"\x16\x03\x01\x02\x00") == b""
     assert await made.talk() == b""

@@ -134,6 +134,25 @@ class TestConnections:
         assert all(number >= 10 for number in ended), "only the one that has too many gives way to itself"
 
 
+@pytest.mark.anyio
+async def test_what_one_has_shown_by_a_proxys_connection_counts_for_no_other():
+    callers = Callers(proxies=PROXIES)
+    caller = Caller(callers, "127.0.0.1", 0, int, list)
+    caller.origin(b"192.0.2.1", alone=True)
+    caller.prove()
+    caller.origin(b"192.0.2.1", alone=True)
+    assert caller.proven
+    caller.origin(b"192.0.2.2")
+    assert caller.proven, "a stream of who has shown it is open"
+    caller.origin(b"192.0.2.2", alone=True)
+    assert not caller.proven
+    assert caller in callers.new
+    assert caller.left() > 0
+    assert len(callers.budget.strangers.holdings) == 1
+    caller.spend(1.0)
+    assert not caller.may_go_on(), "it costs, and has to wait"
+
+
 @attrs.define
 class Port:
     number: int

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 
 import anyio
 import anyio.lowlevel
@@ -10,6 +11,7 @@ import pytest
 from meshloom_front import http
 from meshloom_front.costs import CONNECTION_TAKES
 from meshloom_front.http import PIPELINED, http_protocol
+from meshloom_front.pace import Pace
 
 pytestmark = pytest.mark.anyio
 GET = b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -197,3 +199,24 @@ async def test_a_request_of_http_1_0_needs_no_host(served):
     writer.write(b"GET /small HTTP/1.0\r\n\r\n")
     with anyio.fail_after(10):
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 404 ")
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "after its turn"])
+async def test_who_says_that_it_sends_no_more_gets_its_answers(served, waits):
+    served.callers.turns.pace = Pace(1.0, 0.0, time.monotonic)
+    served.callers.turns.pace.spend(0.2 if waits else 0.0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.number)
+    writer.write(3 * GET)
+    writer.write_eof()
+    with anyio.fail_after(10):
+        assert (await reader.read()).count(b"HTTP/1.1 404") == 3
+    writer.close()
+
+
+async def test_half_a_request_after_which_nothing_follows_ends_the_connection(served):
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.number)
+    writer.write(GET + GET[:-2])
+    writer.write_eof()
+    with anyio.fail_after(http.REQUEST_WITHIN / 2):
+        assert (await reader.read()).count(b"HTTP/1.1 404") == 1
+    writer.close()

@@ -18,7 +18,7 @@ from meshloom_front.listening import listen, parse_address
 from meshloom_front.port import PortLimits, SharedTCPPort, open_port
 from meshloom_front.rpc.call import service, unary
 from meshloom_front.rpc.server import RPC
-from meshloom_front.tls import Certificates
+from meshloom_front.tls.certificates import Certificates
 
 pytestmark = pytest.mark.anyio
 BIG = 3_000_000

@@ -11,8 +11,8 @@ import time
 import anyio
 import pytest
 
-from meshloom_front import accepting
-from meshloom_front.costs import CONNECTION_TAKES, HANDSHAKE
+from meshloom_front import port as port_module
+from meshloom_front.costs import CONNECTION_TAKES
 from meshloom_front.http import PROVE, http_protocol
 from meshloom_front.http2 import frames
 from meshloom_front.http2.headers import encode
@@ -23,7 +23,7 @@ from meshloom_front.rpc.call import bidirectional, plain, service, unary
 from meshloom_front.rpc.calls import CALL_TAKES
 from meshloom_front.rpc.messages import framed
 from meshloom_front.rpc.server import RPC
-from meshloom_front.tls import Certificates
+from meshloom_front.tls.certificates import Certificates
 
 pytestmark = pytest.mark.anyio
 LIMITS = PortLimits(connections=40, waiting=20)
@@ -293,6 +293,16 @@ async def test_all_connections_that_wait_are_taken_at_once(front):
         each.close()
 
 
+async def test_who_asks_for_another_protocol_says_little_before_the_answer(front):
+    made = await front()
+    patient, other = await made.client(), await made.client()
+    patient.writer.write(UPGRADE)
+    await patient.hears(b"relay")
+    other.writer.write(UPGRADE + bytes(port_module.LONGEST_START))
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await other.hears(b"relay")
+
+
 async def test_connections_on_which_nothing_waits_count_in_the_budget(front):
     made = await front(PortLimits(connections=100, waiting=100))
     idle = [await made.client() for _ in range(30)]
@@ -328,7 +338,7 @@ def certificate(tmp_path):
 async def test_handshakes_of_one_network_wait_and_those_of_others_do_not(front, certificate):
     made = await front(tls=Certificates(*certificate).context)
     one = made.port.callers.turns.network("127.9.9.9")
-    one.pace, one._share = Pace(1e-6, 2 * HANDSHAKE, time.monotonic, longest=0.3), 1e-6
+    one.pace, one._share = Pace(1e-6, 0.004, time.monotonic, longest=0.3), 1e-6
     trust = ssl.create_default_context(cafile=certificate[0])
     for _ in range(10):
         await (await made.client("127.9.9.9", ssl=trust)).called(b"Prove")
@@ -346,7 +356,7 @@ async def test_handshakes_of_one_network_give_way_to_each_other_where_there_are_
     made = await front(PortLimits(500, 40), Certificates(*certificate).context)
     others = [await asyncio.open_connection("127.0.0.1", made.number, local_addr=("127.8.8.8", 0)) for _ in range(4)]
     many = [await asyncio.open_connection("127.0.0.1", made.number, local_addr=("127.9.9.9", 0)) for _ in range(100)]
-    with anyio.fail_after(accepting.FIRST_BYTES_WITHIN / 2), contextlib.suppress(ConnectionError):
+    with anyio.fail_after(port_module.FIRST_BYTES_WITHIN / 2), contextlib.suppress(ConnectionError):
         await many[0][0].read()
     await (await made.client(ssl=ssl.create_default_context(cafile=certificate[0]))).called(b"Free")
     for reader, _ in others:

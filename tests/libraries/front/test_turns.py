@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 
 from meshloom_front import turns as module
 from meshloom_front.pace import Pace
-from meshloom_front.turns import CONNECTION_TRICKLE, FURTHEST, REMEMBERED, SLICE, Network, Rank, Turns
+from meshloom_front.turns import (
+    ARREARS,
+    CONNECTION_TRICKLE,
+    CREDIT,
+    FURTHEST,
+    NETWORK_PATIENCE,
+    REMEMBERED,
+    SLICE,
+    Network,
+    Rank,
+    Turns,
+)
 
 pytestmark = pytest.mark.anyio
 PLENTY = 1.0, 100.0, time.monotonic
@@ -67,6 +78,33 @@ async def test_a_newcomer_comes_before_all_who_have_had_something():
     assert (await queue.all_done(102))[:2] == ["newcomer", "newcomer of the same network"]
 
 
+async def test_a_newcomer_has_the_turns_of_a_login_before_many_networks_of_which_each_gets_little():
+    now = [1000.0]
+    queue = Queue(lambda: now[0])
+    cost, turns = 0.003, 6
+
+    def again(network):
+        def run():
+            queue.done.append(network)
+            queue.turns.spend(queue.turns.network(network), cost)
+            now[0] += 2 * cost
+            if network != "newcomer" or queue.done.count(network) < turns:
+                queue.turns.wait(queue.turns.network(network), None, run)
+
+        queue.turns.wait(queue.turns.network(network), None, run)
+
+    many = 200
+    for number in range(many):
+        again(str(number))
+    await queue.all_done(int(many * CREDIT / cost) + many)
+    before = len(queue.done)
+    again("newcomer")
+    await queue.all_done(before + many)
+    turns_had = [place for place, who in enumerate(queue.done[before:]) if who == "newcomer"]
+    assert len(turns_had) == turns
+    assert turns_had[-1] < 3 * turns
+
+
 async def test_the_order_of_connections_is_that_of_what_they_have_had():
     queue = Queue()
     ranks = {used: queue.used("one", used) for used in (0.003, 0.001, 0.004, 0.002)}
@@ -81,7 +119,7 @@ async def test_who_has_waited_long_enough_is_passed_over_by_nobody():
     heavy = queue.used("one", 10.0)
     now[0] += 1
     queue.wait("heavy", "one", heavy)
-    now[0] += FURTHEST
+    now[0] += max(FURTHEST, (CREDIT + ARREARS) / NETWORK_PATIENCE)
     queue.wait("newcomer", "one")
     queue.wait("newcomer of another network", "another")
     assert (await queue.all_done(3))[0] == "heavy"

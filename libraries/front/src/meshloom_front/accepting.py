@@ -1,21 +1,18 @@
-"""Accepts connections, with TLS or without: bounded in number and time, like everything that strangers can begin.
+"""Accepts connections: bounded in number and time, like everything that strangers can begin.
 
-A server of asyncio's takes one connection in each iteration of the event loop, and tells nobody of one before its
-handshake is over. Here all that wait are taken at once, which costs little, and each gets its turn.
+A server of asyncio's takes one connection in each iteration of the event loop. Here all that wait are taken at once,
+which costs little, and each gets its turn.
 """
 
 import asyncio
-import contextlib
 import logging
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from weakref import WeakSet
 
 from meshloom_front.callers import Callers
-from meshloom_front.costs import ACCEPTED, ACCEPTING, HANDSHAKE
+from meshloom_front.costs import ACCEPTED, ACCEPTING
 from meshloom_front.crowd import Crowd, network_of
 from meshloom_front.turns import Network, Turn
 
@@ -24,8 +21,6 @@ _log = logging.getLogger(__name__)
 BACKLOG = 4096
 AT_ONCE = 100
 """Connections that are taken in one iteration of the event loop."""
-FIRST_BYTES_WITHIN = 10.0
-"""Seconds in which a connection must have said what it is; with TLS, also those of the handshake before."""
 ACCEPT_AGAIN = 0.1
 """Seconds of rest where the system gives no further connection: too many files are open."""
 
@@ -35,26 +30,23 @@ class Accepting:
 
     Args:
         protocol: Makes the protocol of a connection.
-        tls: What to agree on first; None without TLS.
-        most: Connections that may wait for their turn or for the end of their handshake; the oldest gives way.
+        most: Connections that may wait for their turn; the oldest of the network with the most gives way.
         make_room: Whether there may be one more connection from an address.
         callers: Have a turn each.
     """
 
     def __init__(
         self,
-        protocol: Callable[[], asyncio.Protocol],
-        tls: ssl.SSLContext | None,
+        protocol: Callable[[], asyncio.BaseProtocol],
         most: int,
         make_room: Callable[[str], bool],
         callers: Callers,
     ) -> None:
-        self._protocol, self._tls, self._most, self._make_room = protocol, tls, most, make_room
-        self._turns, self.cost = callers.turns, ACCEPTING if tls is None else HANDSHAKE
+        self._protocol, self._most, self._make_room = protocol, most, make_room
+        self._turns = callers.turns
         self._begun: Crowd[socket.socket] = Crowd()
         self._networks: dict[socket.socket, Network] = {}
         self._waiting: dict[socket.socket, Turn] = {}
-        self._sockets: WeakSet[socket.socket] = WeakSet()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: socket.socket | None = None
         self._again: asyncio.TimerHandle | None = None
@@ -64,7 +56,7 @@ class Accepting:
 
     @asynccontextmanager
     async def accepting(self, listening: socket.socket) -> AsyncIterator[None]:
-        """Accepts until leaving; that ends what is being begun, and connections with TLS."""
+        """Accepts until leaving; that ends what is being begun."""
         listening.listen(BACKLOG)
         self._loop = asyncio.get_running_loop()
         self._listening = listening
@@ -81,9 +73,6 @@ class Accepting:
             await asyncio.gather(*tasks, return_exceptions=True)
             for each in self._begun:  # of tasks that had not begun
                 each.close()
-            if self._tls is not None:
-                for each in list(self._sockets):
-                    _end(each)
 
     def stop(self) -> None:
         """Accepts no more."""
@@ -127,7 +116,6 @@ class Accepting:
         network.count(1)
         self._begun.add(accepted, name)
         self._networks[accepted] = network
-        self._sockets.add(accepted)
         self._turns.spend(network, ACCEPTED)
         if self._turns.is_free(network):
             self._begin(accepted, network)
@@ -136,28 +124,22 @@ class Accepting:
 
     def _give_way(self, leaving: socket.socket) -> None:
         self._leave(leaving)
-        turn = self._waiting.pop(leaving, None)
-        if turn is None:
-            _end(leaving)  # the end of its handshake closes it
-        else:
+        if (turn := self._waiting.pop(leaving, None)) is not None:  # else it is being begun, and no longer counts
             turn.cancel()
             leaving.close()
 
     def _begin(self, accepted: socket.socket, network: Network) -> None:
         self._waiting.pop(accepted, None)
-        self._turns.spend(network, self.cost)
-        task = self._loop.create_task(self._agree(accepted))
+        self._turns.spend(network, ACCEPTING)
+        task = self._loop.create_task(self._connect(accepted))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _agree(self, accepted: socket.socket) -> None:
-        within = None if self._tls is None else FIRST_BYTES_WITHIN
+    async def _connect(self, accepted: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(
-                self._protocol, accepted, ssl=self._tls, ssl_handshake_timeout=within
-            )
-        except OSError as error:  # also ssl.SSLError
-            _log.debug("a TLS handshake failed: %s", error)
+            await self._loop.connect_accepted_socket(self._protocol, accepted)
+        except OSError as error:
+            _log.debug("a connection was gone before its turn: %s", error)
             accepted.close()
         except BaseException:
             accepted.close()
@@ -170,9 +152,3 @@ class Accepting:
         self._begun.discard(leaving)
         if (network := self._networks.pop(leaving, None)) is not None:
             network.count(-1)
-
-
-def _end(connection: socket.socket) -> None:
-    """Whoever reads from it is told that it is over."""
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)

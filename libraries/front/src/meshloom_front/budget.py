@@ -82,13 +82,13 @@ class Holding:
         end: Ends the connection at once and frees what it holds.
     """
 
-    __slots__ = ("_known", "_pool", "base", "end", "group", "measure", "size")
+    __slots__ = ("_budget", "_pool", "base", "end", "group", "measure", "size")
 
     def __init__(
         self, budget: "Budget", group: str, base: int, measure: Callable[[], int], end: Callable[[], None]
     ) -> None:
         self._pool: Pool | None = budget.strangers
-        self._known, self.group, self.base, self.measure, self.end = budget.known, group, base, measure, end
+        self._budget, self.group, self.base, self.measure, self.end = budget, group, base, measure, end
         self.size = 0
         self._pool.holdings[self] = None
 
@@ -105,11 +105,18 @@ class Holding:
 
     def prove(self) -> None:
         """Counts it among the known ones."""
-        if self._pool is None or self._pool is self._known:
+        self._move(self._budget.known)
+
+    def doubt(self) -> None:
+        """Counts it among strangers again."""
+        self._move(self._budget.strangers)
+
+    def _move(self, pool: Pool) -> None:
+        if self._pool is None or self._pool is pool:
             return
         self.close()
-        self._pool = self._known
-        self._known.holdings[self] = None
+        self._pool = pool
+        pool.holdings[self] = None
         self.set(self.measure())
 
     def close(self) -> None:

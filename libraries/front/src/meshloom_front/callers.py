@@ -49,6 +49,7 @@ class Caller:
     Attributes:
         proven: Whether its caller is known.
         accepted: How many of its streams a service has accepted though their caller is not known.
+        has_turn: Whether it is its turn, and nothing was done in it yet.
         since: When it began, or when the last accepted stream ended.
     """
 
@@ -59,11 +60,13 @@ class Caller:
         "_origin",
         "_pace",
         "_rank",
+        "_shown",
         "_spent",
         "_takes",
         "_turn",
         "accepted",
         "end",
+        "has_turn",
         "held",
         "proven",
         "since",
@@ -80,26 +83,30 @@ class Caller:
         begun: float = 0.0,
     ) -> None:
         self._callers, self._takes, self.end = callers, takes, end
-        self._address = self._origin = address
+        self._address = self._origin = self._shown = address
         self._network = callers.turns.network(network_of(address))
         self._pace = Pace(SHARE, BURST, callers.clock, LONGEST_REST)
         self._rank = Rank(CONNECTION_TRICKLE)
         self._turn: Turn | None = None
         self._spent = begun
-        self.proven = False
+        self.proven = self.has_turn = False
         self.accepted = 0
         self.since = callers.clock()
         self.held = callers.budget.open(self._network.name, takes, measure, end)
         callers.open[self] = None
         self._enter_new()
 
-    def origin(self, said: bytes) -> str:
+    def origin(self, said: bytes, *, alone: bool = False) -> str:
         """Returns where a request comes from, and counts the connection for that network from now on.
 
         Args:
             said: What the request has in the field ``X-Forwarded-For``; it counts where a proxy is believed.
+            alone: Whether no other request of the connection is open. Where another address has shown who it is, by a
+                proxy's connection, this one then has not.
         """
         address = self._callers.proxies.origin(self._address, said)
+        if self.proven and alone and address != self._shown:
+            self._doubt()
         if address != self._origin:
             was_direct, self._origin = self._origin == self._address, address
             if (network := network_of(address)) != self._network.name:
@@ -131,13 +138,20 @@ class Caller:
         """Its caller is known: the connection stays, and what it has cost so far burdens no stranger."""
         if self.proven:
             return
-        self.proven = True
+        self.proven, self._shown = True, self._origin
         self._leave_new()
         self._callers.accepted.discard(self)
         self._callers.turns.give_back(self._network, self._spent)
         self._forget_turn()
         self.held.base = self._takes
         self.held.prove()
+
+    def _doubt(self) -> None:
+        """Its caller is somebody else now, of whom nothing is known."""
+        self.proven, self._spent = False, 0.0
+        self.since = self._callers.clock()
+        self._enter_new()
+        self.held.doubt()
 
     def accept(self) -> None:
         """A service lets one of its streams stay though its caller is not known.
@@ -160,13 +174,23 @@ class Caller:
             self.held.base = self._takes
 
     def may_go_on(self) -> bool:
-        """Whether work for it may be done at once; else :meth:`wait` for a turn."""
+        """Whether a piece of work for it may be done at once; else :meth:`wait` for a turn."""
+        if self.has_turn:
+            self.has_turn = False
+            return True
         return self.proven or self.accepted > 0 or self._callers.turns.is_free(self._network)
 
     def wait(self, run: Callable[[], None]) -> None:
         """Runs that when it is its turn, in place of what waited before; never once it is known or gone."""
         self._forget_turn()
-        self._turn = self._callers.turns.wait(self._network, self._rank, run)
+        self._turn = self._callers.turns.wait(self._network, self._rank, partial(self._take_turn, run))
+
+    def _take_turn(self, run: Callable[[], None]) -> None:
+        self.has_turn = True
+        try:
+            run()
+        finally:
+            self.has_turn = False
 
     def spend(self, seconds: float) -> float:
         """Takes note of CPU time that it has cost; returns the seconds for which nothing may be read from it."""

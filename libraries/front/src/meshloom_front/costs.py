@@ -14,12 +14,10 @@ ACCEPTED: Final = 50e-6
 """Seconds of CPU, about, that a new connection costs before it has its turn."""
 ACCEPTING: Final = 500e-6
 """Seconds of CPU, about, that it costs then."""
-HANDSHAKE: Final = 3e-3
-"""Seconds of CPU, about, that a handshake of TLS costs."""
 CONNECTION_TAKES: Final = 8 << 10
 """Bytes of memory, about, that an open connection takes on which nothing waits."""
-TLS_TAKES: Final = 25 << 10
-"""Bytes, about, that TLS adds."""
+TLS_TAKES: Final = 36 << 10
+"""Bytes, about, that TLS adds, with a record of which half has come."""
 
 
 class Payer(Protocol):

@@ -33,6 +33,8 @@ class Crowd(Generic[T]):
     def __init__(self) -> None:
         self._all: dict[T, str] = {}
         self._networks: dict[str, dict[T, None]] = {}
+        self._sizes: dict[int, dict[str, None]] = {}
+        self._largest = 0
 
     def __len__(self) -> int:
         return len(self._all)
@@ -47,27 +49,21 @@ class Crowd(Generic[T]):
         """Adds the newest member."""
         self._all[each] = network
         self._networks.setdefault(network, {})[each] = None
+        self._resize(network, 1)
 
     def move(self, each: T, network: str) -> None:
         """Counts a member, if it is one, for another network; it stays as old as it is."""
         if each in self._all:
-            old = self._all[each]
-            members = self._networks[old]
-            del members[each]
-            if not members:
-                del self._networks[old]
+            self._leave(each, self._all[each])
             self._all[each] = network
             self._networks.setdefault(network, {})[each] = None
+            self._resize(network, 1)
 
     def discard(self, each: T) -> None:
         """Removes a member, if it is one."""
         network = self._all.pop(each, None)
-        if network is None:
-            return
-        members = self._networks[network]
-        del members[each]
-        if not members:
-            del self._networks[network]
+        if network is not None:
+            self._leave(each, network)
 
     def count(self, network: str) -> int:
         """Returns how many are of that network."""
@@ -76,6 +72,10 @@ class Crowd(Generic[T]):
     def oldest(self, network: str | None = None) -> T | None:
         """Returns the oldest member, or the oldest of one network; None where there is none."""
         return next(iter(self._all if network is None else self._networks.get(network, ())), None)
+
+    def oldest_of_most(self) -> T | None:
+        """Returns the oldest member of the network that has the most, of several the one that has so for longest."""
+        return self.oldest(next(iter(self._sizes[self._largest]))) if self._all else None
 
     def giving_way(self, network: str, taken: int, room: int) -> T | None:
         """Returns the member that gives way to a newcomer of that network; None where none needs to or can.
@@ -86,8 +86,27 @@ class Crowd(Generic[T]):
             room: Places in all.
         """
         leaving = self.of_too_many(network, room) if taken >= room * NEARLY_FULL else None
-        return self.oldest() if leaving is None and taken >= room else leaving
+        return self.oldest_of_most() if leaving is None and taken >= room else leaving
 
     def of_too_many(self, network: str, room: int) -> T | None:
         """Returns the oldest member of a network that has its share of the room or more; None where it has less."""
         return self.oldest(network) if self.count(network) >= max(1, room // SHARE) else None
+
+    def _leave(self, each: T, network: str) -> None:
+        members = self._networks[network]
+        del members[each]
+        self._resize(network, -1)
+        if not members:
+            del self._networks[network]
+
+    def _resize(self, network: str, change: int) -> None:
+        """Sorts a network anew, whose size has changed by one."""
+        size = len(self._networks[network])
+        if (before := size - change) and len(self._sizes[before]) > 1:
+            del self._sizes[before][network]
+        elif before:
+            del self._sizes[before]
+        if size:
+            self._sizes.setdefault(size, {})[network] = None
+        if size > self._largest or self._largest not in self._sizes:
+            self._largest = size

@@ -55,6 +55,7 @@ class BoundedHTTP(HttpToolsProtocol):
     _steps = 0
     _kept = 0
     _moved = 0
+    _ended = False
     _deadline: asyncio.TimerHandle | None = None
     _alive: asyncio.TimerHandle | None = None
     _given: Caller | None
@@ -98,6 +99,12 @@ class BoundedHTTP(HttpToolsProtocol):
         if self._pending > LONGEST_HEAD:
             self.transport.abort()
         self._count()
+        self._close_if_over()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's never goes on
+        """The other side sends no more; what it has asked for before is answered."""
+        self._ended = True
+        return not self._is_over()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """No clock outlives its connection."""
@@ -162,7 +169,7 @@ class BoundedHTTP(HttpToolsProtocol):
         if version < "1.0" or hosts > 1 or (version >= "1.1" and not hosts):
             raise ProtocolError("a request has a version and one host")  # RFC 9112 sections 3 and 3.2
         said = b",".join(value for name, value in self.headers if name == HEADER)
-        address = self._caller.origin(said)
+        address = self._caller.origin(said, alone=len(self._requests) == 1)
         if said and self.client is not None and address != self.client[0]:
             self.scope["client"] = (address, 0)
         super().on_headers_complete()
@@ -189,6 +196,7 @@ class BoundedHTTP(HttpToolsProtocol):
         self._moved += 1
         self._count()
         super().on_response_complete()
+        self._close_if_over()
 
     def prove(self) -> None:
         """The caller has shown who it is, by a valid token."""
@@ -197,6 +205,14 @@ class BoundedHTTP(HttpToolsProtocol):
     def spend(self, seconds: float) -> None:
         """Let the other side wait where it has cost too much."""
         self._incoming.spend(seconds)
+
+    def _is_over(self) -> bool:
+        """Whether nothing is to be answered any more: the newest request may never be whole."""
+        return not self._incoming.held and len(self._requests) <= (self._deadline is not None)
+
+    def _close_if_over(self) -> None:
+        if self._ended and self._is_over() and not self.transport.is_closing():
+            self.transport.close()
 
     def _keep(self, size: int) -> None:
         """Count what is kept of the newest request, until it is answered."""

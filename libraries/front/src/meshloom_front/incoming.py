@@ -29,7 +29,6 @@ class Incoming:
         self.reading = Reading(transport, self._work)
         self._transport, self._caller, self._look = transport, caller, look
         self._later = b""
-        self._has_turn = False
 
     @property
     def held(self) -> int:
@@ -70,11 +69,10 @@ class Incoming:
     def _work(self) -> None:
         while self._later and not self.reading.is_held and not self._transport.is_closing():
             caller = self._caller
-            if not (self._has_turn or caller.may_go_on()):
+            if not caller.may_go_on():
                 self.reading.hold(Reading.TURN)
                 caller.wait(self._take_turn)
                 return
-            self._has_turn = False
             size = len(self._later) if caller.proven else AT_A_TIME
             part, self._later = self._later[:size], self._later[size:]
             start = time.thread_time()
@@ -82,9 +80,7 @@ class Incoming:
             self.spend(time.thread_time() - start)
 
     def _take_turn(self) -> None:
-        self._has_turn = True
         self.reading.release(Reading.TURN)
-        self._has_turn = False
 
 
 def _ignore(_data: bytes) -> None:

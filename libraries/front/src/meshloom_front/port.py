@@ -18,16 +18,23 @@ from weakref import WeakSet
 
 import attrs
 
-from meshloom_front.accepting import FIRST_BYTES_WITHIN, Accepting
+from meshloom_front.accepting import Accepting
 from meshloom_front.callers import Caller, address_of
-from meshloom_front.costs import CONNECTION_TAKES, TLS_TAKES
+from meshloom_front.costs import ACCEPTING, CONNECTION_TAKES, TLS_TAKES
 from meshloom_front.crowd import Crowd, network_of
 from meshloom_front.http import HTTP
 from meshloom_front.http2.frames import PREFACE
 from meshloom_front.rpc.server import RPC
+from meshloom_front.tls.connection import Rooms, TLSConnection
 
+FIRST_BYTES_WITHIN = 10.0
+"""Seconds in which a connection must have said what it is; with TLS, also those of the handshake before."""
 UPGRADE_TAKES = 16 << 10
 """Bytes that a connection takes until then with another protocol, beside what is to be sent."""
+LONGEST_START = 8 << 10
+"""Bytes with which a connection may begin that asks for another protocol: it waits for the answer before it says more
+(RFC 6455 section 4.1). What it says before has its cost only when all of it is looked at.
+"""
 SETTLED_AFTER = 15.0
 """Seconds after which a connection with another protocol has shown who it is to that, or is bounded by it."""
 
@@ -41,8 +48,8 @@ class PortLimits:
             ones, the oldest first; further ones are closed at once. From three quarters on, an IPv4 address or a /64 of
             IPv6 that has an eighth of them without showing who calls gives way to its own newcomers. Behind a proxy
             all have one address: that is felt only then.
-        waiting: Connections that have not said yet what they are, or are at TLS's handshake; the oldest gives way to
-            a new one, in the same way.
+        waiting: Connections that wait for their turn, and as many that have not said yet what they are or are at TLS's
+            handshake; the oldest of the network with the most gives way to a new one.
     """
 
     connections: int = 20_000
@@ -82,21 +89,23 @@ class SharedTCPPort:
 
     Attributes:
         callers: Whom all of them belong to.
-        beginning: How many connections wait for their turn or are at TLS's handshake.
-        begins_at: Seconds of CPU that each has cost then.
+        beginning: How many connections wait for their turn.
+        tls: What to agree on first; None without TLS.
     """
 
     def __init__(self, http: HTTP, rpc: RPC, limits: PortLimits, upgrades: Upgrades | None = None) -> None:
         self.http, self.rpc, self.limits, self.upgrades = http, rpc, limits, upgrades
+        self.tls: ssl.SSLContext | None = None
+        self._rooms = Rooms()
         self.callers = http.callers = rpc.callers
         self.beginning: Callable[[], int] = int
-        self.begins_at = 0.0
         self.waiting: Crowd[_Connection] = Crowd()
         self.transports: WeakSet[asyncio.Transport] = WeakSet()
 
-    def connection(self) -> asyncio.Protocol:
+    def connection(self) -> asyncio.BaseProtocol:
         """The protocol of a new connection."""
-        return _Connection(self)
+        made = _Connection(self)
+        return made if self.tls is None else TLSConnection(self.tls, self._rooms, made)
 
     def make_room(self, address: str) -> bool:
         """Whether there may be one more connection from there; one that has shown less gives way."""
@@ -123,16 +132,16 @@ class _Connection(asyncio.Protocol):
         made: asyncio.Transport = transport  # type: ignore[assignment]
         self._transport = made
         address = address_of(transport)
-        has_tls = transport.get_extra_info("sslcontext") is not None
         port = self._port
-        if not has_tls:  # those with TLS end with their sockets
-            port.transports.add(made)
+        port.transports.add(made)
         network = network_of(address)
         if (leaving := port.waiting.giving_way(network, len(port.waiting), port.limits.waiting)) is not None:
             leaving.abort()
         port.waiting.add(self, network)
-        takes = CONNECTION_TAKES + (TLS_TAKES if has_tls else 0)
-        self._caller = Caller(port.callers, address, takes, self._measure, self.abort, begun=port.begins_at)
+        takes = CONNECTION_TAKES + (0 if port.tls is None else TLS_TAKES)
+        self._caller = Caller(port.callers, address, takes, self._measure, self.abort, begun=ACCEPTING)
+        if isinstance(made, TLSConnection):
+            made.caller = self._caller
         self._timeout = asyncio.get_running_loop().call_later(FIRST_BYTES_WITHIN, self.abort)
 
     def data_received(self, data: bytes) -> None:
@@ -143,7 +152,9 @@ class _Connection(asyncio.Protocol):
             self._give(port.rpc(self._caller))
         elif not PREFACE.startswith(self._buffer):
             begins = port.upgrades.begins(self._buffer) if port.upgrades else False
-            if begins:
+            if begins and len(self._buffer) > LONGEST_START:
+                self.abort()
+            elif begins:
                 self._wait_to_upgrade()
             elif begins is not None:
                 self._give(port.http(self._caller))
@@ -200,6 +211,8 @@ class _Connection(asyncio.Protocol):
             lost(exc)
 
         protocol.connection_lost = connection_lost
+        if isinstance(transport, TLSConnection):
+            transport.is_free = True
         start = time.thread_time()
         self._give(protocol)
         if not transport.is_closing():
@@ -232,8 +245,8 @@ async def open_port(
     port: SharedTCPPort, listening: socket.socket, tls: ssl.SSLContext | None
 ) -> AsyncIterator[Callable[[], None]]:
     """Accept connections until leaving, or until what is given is called; leaving ends those still open."""
-    accepting = Accepting(port.connection, tls, port.limits.waiting, port.make_room, port.callers)
-    port.beginning, port.begins_at = accepting.__len__, accepting.cost
+    accepting = Accepting(port.connection, port.limits.waiting, port.make_room, port.callers)
+    port.beginning, port.tls = accepting.__len__, tls
     async with accepting.accepting(listening):
         try:
             yield accepting.stop

@@ -22,7 +22,7 @@ from meshloom_front.monitoring import open_monitoring
 from meshloom_front.port import PortLimits, SharedTCPPort, Upgrades, open_port
 from meshloom_front.rpc.call import Methods
 from meshloom_front.rpc.server import RPC
-from meshloom_front.tls import Certificates
+from meshloom_front.tls.certificates import Certificates
 
 _log = logging.getLogger(__name__)
 

@@ -1,9 +1,14 @@
 """Whose turn it is: what strangers cause is done a little at a time, and whoever has had least comes first.
 
 All of them together have an allowance of CPU time. Where it does not suffice, work waits, and the order decides who
-waits: networks first, then the connections of one. Each has a rank, the moment at which it would have come had it used
-no more than a trickle (the virtual clock of L. Zhang, SIGCOMM 1990). The rank of a newcomer is now. It so comes before
-everybody who has used something lately, however many they are, and nobody who has waited long enough is passed over.
+waits: networks first, then the connections of one.
+
+Each network has a rank, in seconds of CPU that it has had. While work waits, the rank that counts as none had is that
+of who was served last, less a credit (start-time fair queueing, P. Goyal and others, SIGCOMM 1996): however many
+networks there are and however little each gets, a newcomer comes before all that have used their credit, for as many
+turns as a login takes. A connection has a rank among those of its network, the moment at which it would have come had
+it used no more than a trickle (the virtual clock of L. Zhang, SIGCOMM 1990). Both move with time too: nobody who has
+waited long enough is passed over.
 """
 
 import asyncio
@@ -25,9 +30,15 @@ AGAIN: Final = 0.002
 CONNECTION_TRICKLE: Final = 0.001
 """Part of one core that costs a connection no place in the order: a login takes some milliseconds."""
 NETWORK_TRICKLE: Final = 0.01
-"""Part of one core that costs a network no place in the order."""
+"""Part of one core that costs a network no place in the order, while nothing waits."""
+NETWORK_PATIENCE: Final = 0.0005
+"""The same while something waits: of the allowance, one network of a thousand has no more."""
+CREDIT: Final = 0.05
+"""Seconds of CPU that a network may use before it stands behind those who have had something: some logins."""
+ARREARS: Final = 0.03
+"""Seconds of CPU by which it can come to stand behind those, beyond its credit."""
 FURTHEST: Final = 60.0
-"""Seconds by which anybody can come to stand behind a newcomer."""
+"""Seconds by which a connection can come to stand behind a newcomer."""
 REMEMBERED: Final = 10_000
 """Networks that are kept beside each other; those that have used nothing lately are the same as new ones."""
 CANCELLED: Final = 16
@@ -35,7 +46,7 @@ CANCELLED: Final = 16
 
 
 class Rank:
-    """A place in the order.
+    """A place in the order of the connections of one network.
 
     Args:
         trickle: Part of one core that costs no place.
@@ -54,9 +65,33 @@ class Rank:
         """Goes back in the order, since so much CPU time was used."""
         self.at = min(now + FURTHEST, max(self.at, now) + seconds / self._trickle)
 
-    def give_back(self, seconds: float) -> None:
-        """Undoes what was spent."""
-        self.at -= seconds / self._trickle
+
+class Order:
+    """What a network counts as having had of CPU time that has had nothing.
+
+    Args:
+        now: Seconds of the clock.
+    """
+
+    __slots__ = ("_at", "_now")
+
+    def __init__(self, now: float) -> None:
+        self._at, self._now = 0.0, now
+
+    def newcomer(self, now: float, *, waits: bool) -> float:
+        """Returns it, in seconds of CPU.
+
+        Args:
+            now: Seconds of the clock.
+            waits: Whether work has waited since this was asked for.
+        """
+        self._at += (now - self._now) * (NETWORK_PATIENCE if waits else NETWORK_TRICKLE)
+        self._now = now
+        return self._at - CREDIT
+
+    def served(self, rank: float) -> None:
+        """Takes note of the rank of a network that had its turn."""
+        self._at = max(self._at, rank)
 
 
 class Network:
@@ -68,20 +103,30 @@ class Network:
             a whole site, or everybody behind a proxy, can have one address.
 
     Attributes:
-        rank: Their place among networks.
+        had: Seconds of CPU that they count as having had: their place among networks.
         waiting: Turns of theirs, the next first.
         is_queued: Whether the network has a place in the order.
     """
 
-    __slots__ = ("_cancelled", "_connections", "_share", "is_queued", "name", "pace", "rank", "waiting")
+    __slots__ = ("_cancelled", "_connections", "_share", "had", "is_queued", "name", "pace", "waiting")
 
     def __init__(self, name: str, pace: Pace) -> None:
         self.name, self.pace = name, pace
         self._share, self._connections = pace.share, 0
-        self.rank = Rank(NETWORK_TRICKLE)
+        self.had = 0.0
         self.waiting: list[tuple[float, int, Turn]] = []
         self.is_queued = False
         self._cancelled = 0
+
+    def spend(self, seconds: float, newcomer: float) -> None:
+        """Takes note of CPU time that they have had; *newcomer* is what counts as none."""
+        self.pace.spend(seconds)
+        self.had = min(newcomer + CREDIT + ARREARS, max(self.had, newcomer) + seconds)
+
+    def give_back(self, seconds: float) -> None:
+        """Undoes that."""
+        self.pace.give_back(seconds)
+        self.had -= seconds
 
     def count(self, change: int) -> None:
         """Counts one connection more, or one less."""
@@ -139,6 +184,7 @@ class Turns:
         self.pace, self._network_pace, self._clock = pace, network, clock
         self._numbers = count()
         self._networks: dict[str, Network] = {}
+        self._ranks = Order(clock())
         self._order: list[tuple[float, int, Network]] = []
         self._resting: list[tuple[float, int, Network]] = []
         self._used = 0.0
@@ -172,15 +218,14 @@ class Turns:
         heapq.heappush(network.waiting, (now if rank is None else max(rank.at, now), next(self._numbers), turn))
         if not network.is_queued:
             network.is_queued = True
-            self._put(network, now)
+            self._put(network, self._newcomer(now))
         self._soon()
         return turn
 
     def spend(self, network: Network, seconds: float, rank: Rank | None = None) -> None:
         """Takes note of CPU time that a stranger has cost, or a connection of which nothing is known yet."""
         now = self._clock()
-        network.pace.spend(seconds)
-        network.rank.spend(seconds, now)
+        network.spend(seconds, self._newcomer(now))
         if rank is not None:
             rank.spend(seconds, now)
         self.pace.spend(seconds)
@@ -190,11 +235,13 @@ class Turns:
     def give_back(self, network: Network, seconds: float) -> None:
         """Undoes what was spent: it was no stranger."""
         self.pace.give_back(seconds)
-        network.pace.give_back(seconds)
-        network.rank.give_back(seconds)
+        network.give_back(seconds)
 
-    def _put(self, network: Network, now: float) -> None:
-        heapq.heappush(self._order, (max(network.rank.at, now), next(self._numbers), network))
+    def _newcomer(self, now: float) -> float:
+        return self._ranks.newcomer(now, waits=bool(self._order))
+
+    def _put(self, network: Network, newcomer: float) -> None:
+        heapq.heappush(self._order, (max(network.had, newcomer), next(self._numbers), network))
 
     def _soon(self) -> None:
         if self._next is None:
@@ -203,8 +250,9 @@ class Turns:
     def _run(self) -> None:
         self._next, self._used = None, 0.0
         now = self._clock()
+        newcomer = self._newcomer(now)
         while self._resting and self._resting[0][0] <= now:
-            self._put(heapq.heappop(self._resting)[2], now)
+            self._put(heapq.heappop(self._resting)[2], newcomer)
         while self._order and self._used < SLICE:
             if rest := self.pace.rest():
                 self._after(rest)
@@ -217,23 +265,25 @@ class Turns:
 
     def _serve(self, now: float) -> None:
         """Gives the first network a turn, unless it rests or has come to stand behind others since it was put there."""
-        _, _, network = heapq.heappop(self._order)
+        newcomer = self._newcomer(now)
+        rank, _, network = heapq.heappop(self._order)
         if rest := network.pace.rest():
             heapq.heappush(self._resting, (now + rest, next(self._numbers), network))
             return
-        if self._order and network.rank.at > max(self._order[0][0], now):
-            self._put(network, now)
+        if self._order and network.had > max(rank, self._order[0][0]):
+            self._put(network, newcomer)
             return
         turn = network.pop()
         if turn is None:
             network.is_queued = False
             return
+        self._ranks.served(rank)
         run, turn.run = turn.run, None
         try:
             run()  # type: ignore[misc]  # it is not None: it was not taken back
         except Exception:  # noqa: BLE001 - as in the event loop: the others have their turns all the same
             _log.exception("what a stranger caused failed")
-        self._put(network, now)
+        self._put(network, self._newcomer(now))
 
     def _after(self, seconds: float) -> None:
         """Goes on then."""

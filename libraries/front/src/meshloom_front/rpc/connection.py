@@ -62,7 +62,13 @@ class Connection(asyncio.Protocol):
 
     def origin(self, fields: Mapping[bytes, bytes]) -> str:
         """Tell where a request comes from."""
-        return self._caller.origin(fields.get(HEADER, b""))
+        address = self._caller.origin(fields.get(HEADER, b""), alone=not len(self.calls))
+        if self.is_known and not self._caller.proven:
+            self.is_known = False
+            if self._proof is not None:
+                self._proof.cancel()
+            self._look_for_proof()
+        return address
 
     # The network.
 

@@ -1,0 +1,1 @@
+"""TLS on the server's own port."""
