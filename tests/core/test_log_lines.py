@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 
 import pytest
 from hypothesis import given
@@ -41,6 +42,50 @@ def test_a_stack_trace_keeps_its_lines_and_each_is_indented_and_escaped(log):
     assert all(line.startswith(INDENT) for line in trace)
     assert "raise ValueError(FORGED)" in stream.getvalue()
     assert not set(stream.getvalue()) & set("\r\x1b\u202e")
+
+
+@pytest.fixture
+def journal(tmp_path, monkeypatch):
+    """A file that systemd reads, as its variable says; returns a way to log there, and to read it."""
+    file = (tmp_path / "journal").open("w+")
+    found = os.fstat(file.fileno())
+    monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+    logger = logging.Logger("meshloom_test")  # noqa: LOG001 - of this test alone
+    logger.addHandler(log_to(logging.StreamHandler(file)))
+    yield logger, file
+    file.close()
+
+
+def test_the_journal_gets_priorities_and_no_second_time_stamp(journal):
+    logger, file = journal
+    for number, level in enumerate((logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)):
+        logger.log(level, "number %d", number)
+    file.seek(0)
+    assert file.read().splitlines() == [
+        "<7>DEBUG meshloom_test: number 0",
+        "<6>INFO meshloom_test: number 1",
+        "<4>WARNING meshloom_test: number 2",
+        "<3>ERROR meshloom_test: number 3",
+        "<2>CRITICAL meshloom_test: number 4",
+    ]
+
+
+def test_each_line_of_a_trace_has_the_priority_of_its_record_in_the_journal(journal):
+    logger, file = journal
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        logger.exception("failed")
+    file.seek(0)
+    lines = file.read().splitlines()
+    assert len(lines) > 3
+    assert all(line.startswith("<3>") for line in lines)
+
+
+def test_what_is_not_the_journal_keeps_its_time_stamps(journal, log):
+    logger, stream = log
+    logger.warning("here")
+    assert stream.getvalue()[:4].isdecimal()
 
 
 def test_a_trace_that_another_handler_kept_is_escaped_too(log):

@@ -165,11 +165,13 @@ def test_a_taken_port_is_named_and_a_free_one_is_taken(mesh):
     holder = two.host.start(sys.executable, "-c", HOLD_PORT, "51820", log=mesh.internet.folder / "holder.log")
     wait_until(lambda: "held" in (mesh.internet.folder / "holder.log").read_text(), 10, "the port is held")
     for _ in range(2):
-        two.run("up")
+        said = two.run("up", check=False)
+        assert "warning: --wireguard-port 51820: ml0, UDP port 51820: the UDP port is taken" in said
         assert two.status()["wireguardPort"] not in (0, 51820)
         two.run("down")
-    two.run("up")
-    assert log(two).count("--wireguard-port 51820: ml0, UDP port 51820: the UDP port is taken: taking a free port") == 3
+    two.run("up", check=False)
+    assert "Warning: --wireguard-port 51820" in two.run("status")
+    assert log(two).count("port: --wireguard-port 51820: ml0, UDP port 51820: the UDP port is taken") == 3
     mesh.settle()
     kill(holder)
     two.run("down")

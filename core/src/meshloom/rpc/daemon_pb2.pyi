@@ -183,8 +183,10 @@ class UpRequest(_message.Message):
     def __init__(self, profileName: _Optional[str] = ..., username: _Optional[str] = ..., **kwargs) -> None: ...
 
 class UpResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("warnings",)
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = ("getFullPeerStatus", "shouldRunProbes", "waitForReady")

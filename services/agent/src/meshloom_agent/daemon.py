@@ -26,6 +26,7 @@ from meshloom_agent.management_errors import (
     ServerKeyChanged,
     how_to_join,
 )
+from meshloom_agent.outage import Outage
 from meshloom_agent.path_settings import in_environment, mesh_options, relay_transports
 from meshloom_agent.relays import NamedTransport
 from meshloom_agent.report import CONNECTED, IDLE, NEEDS_LOGIN, PeerReport, Report
@@ -54,6 +55,7 @@ class Daemon:
         self._tunnel, self._roots, self._transports = tunnel, extra_roots, transports
         self._environment = environment
         self._engine: Engine | None = None
+        self._outage = Outage("the tunnel", _log)
         self._scope: anyio.CancelScope | None = None
         self._ended = anyio.Event()
         self._tasks: TaskGroup | None = None
@@ -253,7 +255,7 @@ class Daemon:
                     try:
                         await self._run_once()
                     except* (MeshError, OSError) as group:
-                        _log.error("the tunnel cannot be kept: %s", self._failed(group, backoff))
+                        self._outage.failed(self._failed(group, backoff), anyio.current_time())
                     except* Exception as group:  # a fault of ours must not take the daemon down  # noqa: BLE001
                         _log.exception("starting anew after a fault: %s", self._failed(group, backoff))
                     await anyio.sleep(backoff.next())
@@ -265,6 +267,7 @@ class Daemon:
     def _failed(self, group: BaseExceptionGroup[Exception], backoff: Backoff) -> str:
         if not self.report.failure:
             backoff.reset()  # it had been connected since the last failure
+            self._outage = Outage("the tunnel", _log)
         error = _first(group)
         self.report.counters.failures += 1
         self.report.failure = words_of(error)

@@ -91,7 +91,7 @@ class DaemonService(DaemonServiceServicer):
             if self._daemon.report.not_known:
                 code = grpc.StatusCode.PERMISSION_DENIED
             await context.abort(code, self._daemon.failure)
-        return pb.UpResponse()
+        return pb.UpResponse(warnings=self._daemon.report.port_taken)
 
     async def Down(self, _request: pb.DownRequest, _context: Context) -> pb.DownResponse:  # noqa: N802
         """Go down."""

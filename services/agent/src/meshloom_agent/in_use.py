@@ -1,6 +1,6 @@
 """What this machine uses of management's word, and how the tunnel is made to match it."""
 
-import logging
+from collections.abc import Callable
 
 import attrs
 
@@ -9,7 +9,8 @@ from meshloom.rpc import management_pb2 as pb
 from meshloom.tunnel import Tunnel, TunnelState
 from meshloom_agent.network import OwnAddress
 
-_log = logging.getLogger(__name__)
+PORT_TAKEN = "--wireguard-port"
+"""Begins what people are told of a port that is taken."""
 
 
 @attrs.frozen(eq=False)
@@ -49,12 +50,13 @@ def refusal_of(use: InUse, good: InUse | None, error: TunnelError) -> str:
 class PortKeeper:
     """Applies states with the wanted UDP port, or with a free one where that is taken at the start.
 
-    Attributes:
+    Args:
         port: The wanted one; 0 for any.
+        note: Called with what a person should know.
     """
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, note: Callable[[tuple[str, ...]], None]) -> None:
+        self.port, self._note = port, note
 
     async def apply(self, tunnel: Tunnel, state: TunnelState) -> None:
         """Makes the tunnel match the state, but for its port.
@@ -68,5 +70,6 @@ class PortKeeper:
             if tunnel.listen_port or not self.port:
                 raise
             await tunnel.apply(state)
-            _log.warning("--wireguard-port %d: %s: taking a free port", self.port, error)
+            text = f"{PORT_TAKEN} {self.port}: {error}; {tunnel.listen_port} is used instead: free the port, or choose"
+            self._note((f"{text} another, then run meshloom down and meshloom up",))
             self.port = 0

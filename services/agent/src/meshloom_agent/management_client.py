@@ -26,6 +26,7 @@ from meshloom_agent.management_errors import (
     translated,
 )
 from meshloom_agent.server_identity import ServerIdentity, ServerKeys
+from meshloom_agent.unreached import why_unreached
 
 M = TypeVar("M", bound=Message)
 R = TypeVar("R")
@@ -159,7 +160,8 @@ class ManagementClient:
         try:
             answer = await answer_of(self._stub.GetServerKey(pb.Empty(), timeout=KEY_WITHIN))
         except grpc.aio.AioRpcError as error:
-            raise translated(error, self.address.url, opened=False) from None
+            why = await why_unreached(self.address, error)
+            raise translated(error, self.address.url, opened=False, why=why) from None
         try:
             box = Box(self._key, PublicKey.parse(answer.key), os.urandom)
         except ProtocolError as error:

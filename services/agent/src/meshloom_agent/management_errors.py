@@ -75,7 +75,7 @@ class RequestNotFresh(ManagementUnreachable):
     """Management asks for a request that is made after a newer challenge."""
 
 
-def translated(error: grpc.RpcError, url: str, *, opened: bool = True, setup_key: str = "") -> MeshError:
+def translated(error: grpc.RpcError, url: str, *, opened: bool = True, setup_key: str = "", why: str = "") -> MeshError:
     """Returns what a failed call means.
 
     Args:
@@ -83,10 +83,12 @@ def translated(error: grpc.RpcError, url: str, *, opened: bool = True, setup_key
         url: The address of management, for the message.
         opened: Whether the call carried a sealed message, which only management can have opened.
         setup_key: The setup key that the call offered; empty for none.
+        why: Why there is no answer, as a sentence, where that is known better.
     """
     code, text = said(error)
     if not opened or text.startswith(MADE_BY_GRPC) or code not in {*REFUSALS, grpc.StatusCode.ABORTED}:
-        return ManagementUnreachable(plain_reason(text, url) or f"management at {url} does not answer: {text}")
+        why = why or plain_reason(text, url) or f"management at {url} does not answer: {text}"
+        return ManagementUnreachable(why)
     if code is grpc.StatusCode.ABORTED:
         return RequestNotFresh(f"management at {url} refuses: {text}")
     if code is grpc.StatusCode.ALREADY_EXISTS and text.startswith(TAKEN):

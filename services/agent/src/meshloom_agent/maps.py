@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 import attrs
@@ -14,7 +15,7 @@ from meshloom_agent.files import AgentSettings
 from meshloom_agent.in_use import InUse, PortKeeper, refusal_of
 from meshloom_agent.network import OwnAddress, is_refused, mtu_refusal, own_address, remote_peers
 from meshloom_agent.paths import Paths
-from meshloom_agent.report import Report
+from meshloom_agent.report import PORT, Report
 from meshloom_agent.trust import MapRefused, Refusals, Surroundings, check_overlay
 from meshloom_agent.unenforced import unenforced
 from meshloom_linux.ipv6 import NO_IPV6, ipv6_objection
@@ -59,7 +60,7 @@ class Maps:
         self._good: InUse | None = None
         self._last = 0
         self._next: InUse | None = None
-        self._port = PortKeeper(settings.port)
+        self._port = PortKeeper(settings.port, partial(report.refuse, PORT))
         self._is_begun = False
 
     def begin(self, config: pb.PeerConfig, kept: pb.NetworkMap) -> None:

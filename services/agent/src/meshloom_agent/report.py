@@ -12,6 +12,8 @@ from meshloom_agent.mesh import PathStatus, RemotePeer
 
 _log = logging.getLogger(__name__)
 
+PORT = "port"
+"""The part of what is refused that says which UDP port is not to be had."""
 IDLE, CONNECTING, CONNECTED, NEEDS_LOGIN = "Idle", "Connecting", "Connected", "NeedsLogin"
 
 
@@ -129,6 +131,11 @@ class Report:
         self.state = NEEDS_LOGIN if self.not_known else CONNECTING if missing or self.disturbed else CONNECTED
         if not missing:
             self.failure = ""
+
+    @property
+    def port_taken(self) -> tuple[str, ...]:
+        """Why WireGuard listens on another port than the one that was asked for; empty where it does not."""
+        return self.refused.get(PORT, ())
 
     @property
     def warnings(self) -> list[str]:

@@ -19,6 +19,7 @@ from meshloom.rpc import signalexchange_pb2 as pb
 from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeStub
 from meshloom_agent.backoff import Backoff
 from meshloom_agent.channel import ServerAddress, answer_of, open_channel
+from meshloom_agent.outage import Outage
 from meshloom_agent.reasons import plain_reason
 from meshloom_agent.rivalry import Rivalry
 
@@ -66,6 +67,7 @@ class SignalClient:
         self._heard = 0.0
         self._works_since: float | None = None
         self._rivalry = Rivalry()
+        self._outage = Outage(f"signal at {address.url}", _log)
         self._waiting: dict[PublicKey, deque[SignalMessage]] = {}
         self._senders: TaskGroup | None = None
 
@@ -116,7 +118,7 @@ class SignalClient:
                 why = plain_reason(said, self.address.url) or said
             self._ready(False, why)
             wait = backoff.next() if self._works_since is None else self._after_success(backoff)
-            _log.info("signal at %s is away (%s); again in %.1f s", self.address.url, why, wait)
+            self._outage.failed(why, anyio.current_time())
             await anyio.sleep(wait)
 
     async def _find(self) -> SignalExchangeStub:
@@ -161,6 +163,7 @@ class SignalClient:
         if (challenge := answered.get(CHALLENGE)) is not None:
             await self._prove(call, challenge)
         self._works_since = self._heard = anyio.current_time()
+        self._outage.back(anyio.current_time())
         self._ready(True, "")
         while envelope := await call.read():  # the end of a stream is false
             self._heard = anyio.current_time()

@@ -16,6 +16,7 @@ from meshloom_agent.backoff import Backoff
 from meshloom_agent.files import StateDir
 from meshloom_agent.management_client import ManagementClient
 from meshloom_agent.management_errors import LoginDenied, ManagementUnreachable, Replaced, ServerKeyChanged
+from meshloom_agent.outage import Outage
 from meshloom_agent.report import Report
 from meshloom_agent.rivalry import PEACE, Rivalry
 
@@ -48,6 +49,7 @@ class ManagementLink:
         self._client, self._files, self._report = client, files, report
         self._meta, self._take = meta, take
         self._backoff, self._patience, self._rivalry = Backoff(), patience(), Rivalry()
+        self._outage = Outage(f"management at {client.address.url}", _log)
         self._works_since: float | None = None
         self._asked = anyio.Event()
         self._reading = anyio.CancelScope()
@@ -106,6 +108,7 @@ class ManagementLink:
                 report = self._report
                 report.management.connected, report.management.error, report.not_known = True, "", ""
                 report.refuse(SERVER_KEY, ())
+                self._outage.back(anyio.current_time())
                 self._backoff, self._patience = Backoff(), patience()
                 self._works_since = self._works_since or anyio.current_time()
                 self._take(update, first and self._client.is_fresh)
@@ -138,10 +141,10 @@ class ManagementLink:
         report.refuse(SERVER_KEY, (why,) if isinstance(error, ServerKeyChanged) else ())
         if isinstance(error, LoginDenied):
             report.not_known, wait = why, self._patience.next()
-            _log.error("management does not know this machine: %s; again in %.0f s", why, wait)
+            _log.error("management does not know this machine: %s; it is asked again in %.0f s", why, wait)
         else:
             wait = self._next_wait(error)
-            _log.info("management is away (%s); again in %.1f s", why, wait)
+            self._outage.failed(why, anyio.current_time())
         report.progress()
         with anyio.move_on_after(wait):
             self._asked = anyio.Event()

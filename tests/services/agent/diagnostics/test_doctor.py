@@ -72,7 +72,10 @@ def test_where_all_is_well_nothing_is_found():
 UNTRUSTED = attrs.evolve(WEB, headers={}, distrust="certificate is not yet valid")
 NO_BACKEND = (Offer("tunnel", "wireguard-go", "/dev/net/tun does not exist", chosen=False),)
 UNENFORCED = ("not enforced by this machine yet: ports of policies; peers that it is connected with reach everything",)
+TAKEN = "--wireguard-port 4000: ml0: the UDP port is taken; 4123 is used instead: free the port"
 CASES = [
+    (checks.port, changed(warnings=(TAKEN,)), Level.WARNING, "4123 is used instead", "free the port"),
+    (checks.management, changed(warnings=(TAKEN,)), Level.OK, "nothing", ""),
     (checks.ipv6, changed(no_ipv6="this kernel has no IPv6"), Level.NOTE, "no IPv6 inside the mesh: this", "sysctl"),
     (checks.own_key, changed(warnings=(WORDS,)), Level.ERROR, "another machine seems", "delete private.key"),
     (checks.daemon, changed(daemon_trouble="no daemon listens on /x"), Level.ERROR, "no daemon", "service start"),
@@ -111,7 +114,7 @@ CASES = [
      "relay rels://r: refused", "TCP port"),
     (checks.servers, changed(netcheck={"servers": ()}), Level.UNKNOWN, "none is known", "--management-url"),
     (checks.udp, changed(netcheck={"udp": False}), Level.WARNING, "only relayed paths", "UDP out to any port"),
-    (checks.udp, changed(netcheck={"udp": False, "servers": ()}), Level.UNKNOWN, "no STUN server", ""),
+    (checks.udp, changed(netcheck={"udp": None, "udp_unknown": "no server"}), Level.UNKNOWN, "no server", ""),
     (checks.firewall, changed(network={"ruleset": None}, is_root=False), Level.UNKNOWN, "needs root", ""),
     (checks.firewall, changed(network={"legacy_tables": ("filter",)}), Level.NOTE, "old iptables", "iptables-legacy"),
     (checks.mtu, with_interface(attrs.evolve(ETH, name="ppp0", mtu=1340), attrs.evolve(DEFAULT, interface="ppp0")),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from meshloom.protocol.stun import answer
 from meshloom.rpc import diagnostics_pb2 as pb
 from meshloom_agent.diagnostics.known import Known, from_daemon, from_files, parted
-from meshloom_agent.diagnostics.netcheck import Netcheck, Reached, proxies
+from meshloom_agent.diagnostics.netcheck import Netcheck, Reached, proxies, udp_unknown
 from meshloom_agent.diagnostics.netcheck_text import as_text, as_value, meaning
 from meshloom_agent.diagnostics.web import WebAnswer, ask, parse_head
 
@@ -92,7 +92,37 @@ async def test_it_works_without_a_daemon(run, tmp_path):
     gone = await run(
         "netcheck", "--no-ask-gateway", "-m", url, "--state-dir", str(tmp_path), "--daemon-addr", f"unix://{tmp_path}/none"
     )  # fmt: skip
-    assert (gone.code, "UDP does not come through" in gone.out) == (1, True)
+    assert gone.code == 1
+    assert "UDP: unknown" in gone.out
+    assert "Direct paths: unknown: no server answers at all" in gone.out
+
+
+@pytest.mark.anyio
+async def test_without_root_it_says_that_it_knows_no_server(run, tmp_path):
+    done = await run(
+        "netcheck", "--no-ask-gateway", "--state-dir", str(tmp_path / "none"), "--daemon-addr", f"unix://{tmp_path}/none"
+    )  # fmt: skip
+    assert "Direct paths: unknown: no server is known to ask: run it as root" in done.out
+    assert "UDP does not come through" not in done.out
+
+
+STUN_SILENT = Reached("stun", "s:1", None, "no answer")
+
+
+@pytest.mark.parametrize(
+    ("servers", "said"),
+    [
+        ([], "run it as root"),
+        ([STUN_SILENT, Reached("management", "http://m", 0.1)], ""),
+        ([STUN_SILENT, Reached("management", "http://m", None, "refused")], "no server answers at all"),
+        ([STUN_SILENT], "no other server is known"),
+        ([Reached("stun", "s:1", None, "no route leads there"), Reached("relay", "rels://r", 0.1)], "s:1: no route"),
+    ],
+)
+def test_silence_proves_that_udp_is_blocked_only_where_something_else_answers(servers, said):
+    why = udp_unknown(servers)
+    assert bool(why) == bool(said)
+    assert said in why
 
 
 @pytest.mark.anyio
@@ -216,5 +246,5 @@ def test_the_text_says_what_it_means_for_paths():
         "  relay rels://r.test: refused"
     )
     assert as_value(found)["servers"][0]["latency"] == 0.0123
-    assert "relay over TCP" in meaning(Netcheck())
+    assert "relay over TCP" in meaning(Netcheck(udp=False))
     assert "give --management-url" in as_text(Netcheck())

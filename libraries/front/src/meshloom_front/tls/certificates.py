@@ -22,6 +22,11 @@ class Certificates:
 
     def reload(self) -> None:
         """Use the files as they are now for new connections; what is wrong with them leaves the old ones in use."""
+        for name, file in (("certificate", self._certificate), ("key", self._key)):
+            try:
+                file.read_bytes()
+            except OSError as error:
+                raise ConfigError(f"tls.{name} = {str(file)!r}: cannot be read: {error.strerror}") from error
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._certificate, self._key)
             self.context.load_cert_chain(self._certificate, self._key)

@@ -8,6 +8,7 @@ from typing import Any
 from meshloom_agent.cli.exits import FAILED, LOGIN_NEEDED, NO_DAEMON, TIMEOUT, USAGE, fail
 
 DENIED = "permission denied: use sudo, or join the group in `socket_group`"
+FROZEN = "the daemon does not answer: is it stopped, or the machine overloaded? see `meshloom service status`"
 DEFAULT_SOCKET = "unix:///run/meshloom/meshloom.sock"
 
 
@@ -45,8 +46,8 @@ def refusals() -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         code, text = error.code(), error.details() or ""
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            text = "the daemon does not answer in time: see its log, or `meshloom service restart`"
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:  # the daemon's own limits are shorter
+            text = FROZEN
         fail(codes.get(code, FAILED), text or f"the daemon answers {code.name}")
 
 

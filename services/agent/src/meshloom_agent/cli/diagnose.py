@@ -10,7 +10,7 @@ import click
 from meshloom.log_levels import LEVELS
 from meshloom.terminal import say
 from meshloom.text import json_text
-from meshloom_agent.cli.client import daemon_channel, refusals, unreachable
+from meshloom_agent.cli.client import FROZEN, daemon_channel, refusals, unreachable
 from meshloom_agent.cli.exits import FAILED, OK, USAGE, WARNED, fail
 from meshloom_agent.cli.options import address_option, anonymize_option, json_option, option, state_dir_option
 
@@ -171,7 +171,8 @@ async def facts_of(daemon_addr: str, there: "Known", *, ask_gateway: bool) -> "F
             stub = DaemonServiceStub(channel)  # type: ignore[no-untyped-call]
             answer = await stub.Status(pb.StatusRequest(getFullPeerStatus=True), timeout=10)
         except grpc.RpcError as error:
-            return attrs.evolve(facts, daemon_trouble=f"the daemon does not answer: {error.code().name}")
+            late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            return attrs.evolve(facts, daemon_trouble=FROZEN if late else f"the daemon refuses: {error.details()}")
     return attrs.evolve(facts, state=answer.status, waiting=waiting(answer), warnings=warnings(answer))
 
 

@@ -130,12 +130,13 @@ def up(daemon_addr: str, **given: Any) -> None:
             _show_progress(stub, call)
         except KeyboardInterrupt:
             fail(FAILED, "not waiting any longer; the daemon goes on trying, `meshloom down` ends that")
-        call.result()
+        warnings = call.result().warnings
         if stub.Status(pb.StatusRequest(), timeout=10).status != "Connected":
             fail(TIMEOUT, "not connected yet; the daemon goes on trying, see `meshloom status`")
         said = _as_whom(stub)
+    say(*(f"warning: {warning}" for warning in warnings), error=True)
     say(f"Connected{said}")
-    if not is_all:
+    if warnings or not is_all:
         sys.exit(WARNED)
 
 

@@ -9,6 +9,7 @@ import attrs
 from meshloom.text import LONGEST_LINE, printable
 from meshloom_agent.diagnostics.facts import WIREGUARD_HEADER, Facts, tunnel_mtu
 from meshloom_agent.diagnostics.filters import firewall_objections
+from meshloom_agent.in_use import PORT_TAKEN
 from meshloom_agent.rivalry import RIVAL
 from meshloom_agent.shown import shown_space, shown_transport
 from meshloom_agent.unenforced import BEGINNING as UNENFORCED
@@ -96,7 +97,7 @@ def management(facts: Facts) -> Finding:
     """Whether the daemon does all that management says."""
     if facts.daemon_trouble:
         return Finding("management", Level.UNKNOWN, "no daemon to ask")
-    if refused := [text for text in facts.warnings if not text.startswith((UNENFORCED, NO_IPV6, RIVAL))]:
+    if refused := [text for text in facts.warnings if not text.startswith((UNENFORCED, NO_IPV6, RIVAL, PORT_TAKEN))]:
         fix = "ask whoever runs the server; what is refused is not done, the rest is"
         return Finding("management", Level.WARNING, "; ".join(refused), fix)
     return Finding("management", Level.OK, "nothing that it says is refused")
@@ -167,6 +168,16 @@ def own_key(facts: Facts) -> Finding:
     return Finding("key", Level.OK, "no other machine uses it")
 
 
+def port(facts: Facts) -> Finding:
+    """Whether WireGuard has the UDP port that was asked for."""
+    if facts.daemon_trouble:
+        return Finding("port", Level.UNKNOWN, "no daemon to ask")
+    if said := [text for text in facts.warnings if text.startswith(PORT_TAKEN)]:
+        text, _, fix = said[0].rpartition(": ")
+        return Finding("port", Level.WARNING, text, fix)
+    return Finding("port", Level.OK, "WireGuard has the one that it was told")
+
+
 def state_folder(facts: Facts) -> Finding:
     """Whether the daemon's folder is private, and has room."""
     folder = facts.folder
@@ -228,9 +239,9 @@ def udp(facts: Facts) -> Finding:
     found = facts.netcheck
     if found.udp:
         return Finding("udp", Level.OK, f"works; NAT mapping {found.mapping}, filtering {found.filtering}")
+    if found.udp is None:
+        return Finding("udp", Level.UNKNOWN, found.udp_unknown)
     stuns = [each for each in found.servers if each.kind == "stun"]
-    if not stuns:
-        return Finding("udp", Level.UNKNOWN, "no STUN server is known")
     fix = "allow UDP out to any port, at least to " + ", ".join(each.server for each in stuns)
     return Finding("udp", Level.WARNING, "no STUN server answers: only relayed paths can work", fix)
 
@@ -242,8 +253,8 @@ def firewall(facts: Facts) -> Finding:
         return Finding("firewall", Level.UNKNOWN, f"the rules could not be looked at: {why}")
     bad = firewall_objections(facts.network.ruleset, facts.known.interface, facts.known.listen_port)
     if bad:
-        fix = f'allow it, such as: nft insert rule inet filter input iifname "{facts.known.interface}" accept'
-        return Finding("firewall", Level.WARNING, "; ".join(bad), fix)
+        fix = "allow it, such as: " + "; ".join(dict.fromkeys(each.fix for each in bad))
+        return Finding("firewall", Level.WARNING, "; ".join(each.text for each in bad), fix)
     if facts.network.legacy_tables:
         return Finding("firewall", Level.NOTE, "rules of the old iptables are not judged", "iptables-legacy -S")
     return Finding("firewall", Level.OK, "no rule of nftables is in the way")
@@ -327,6 +338,7 @@ CHECKS: tuple[Check, ...] = (
     own_key,
     tunnel,
     ipv6,
+    port,
     transports,
     state_folder,
     clock,

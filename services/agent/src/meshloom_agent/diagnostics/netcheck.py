@@ -19,6 +19,7 @@ from meshloom_agent.diagnostics.web import WebAnswer, ask, why
 
 GATEWAY_WITHIN = 1.0
 CONNECT_WITHIN = 10.0
+NO_ANSWER = "no answer"
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
@@ -43,6 +44,8 @@ class Netcheck:
     """The whole picture.
 
     Args:
+        udp: Whether UDP gets out and back; None where that is not known.
+        udp_unknown: Why it is not.
         public: Our addresses as STUN servers see them, by the version of IP.
         gateway: The IPv4 gateway, empty for none.
         port_mapping: The protocols by which it would open ports.
@@ -50,7 +53,8 @@ class Netcheck:
         proxies: Of the environment, by scheme, without passwords.
     """
 
-    udp: bool = False
+    udp: bool | None = None
+    udp_unknown: str = ""
     ipv4: bool = False
     ipv6: bool = False
     public: dict[str, str] = attrs.field(factory=dict)
@@ -100,13 +104,16 @@ def _summed_up(found: _Found, router: str) -> Netcheck:
     best = v4 or answered.get(6, [])
     told = [each.filtering for each in best if each.filtering is not Behaviour.UNKNOWN]
     stuns = [
-        Reached("stun", found.names[each.server], each.latency or None, "" if each.mapped else "no answer")
+        Reached("stun", found.names[each.server], each.latency or None, "" if each.mapped else NO_ANSWER)
         for reports in found.nats.values()
         for each in reports
     ]
     order = ("management", "signal", "relay", "stun")
+    servers = sorted([*found.reached, *stuns], key=lambda each: (order.index(each.kind), each.server))
+    unknown = "" if best else udp_unknown(servers)
     return Netcheck(
-        udp=bool(best),
+        udp=None if unknown else bool(best),
+        udp_unknown=unknown,
         ipv4=bool(v4) or _has_way(4),
         ipv6=bool(answered.get(6)) or _has_way(6),
         public={f"IPv{version}": _text(each[0].mapped) for version, each in answered.items() if each},
@@ -116,9 +123,27 @@ def _summed_up(found: _Found, router: str) -> Netcheck:
         port_mapping=tuple(sorted(found.mapping)),
         portal=found.web.portal if found.web else "",
         proxies=proxies(urllib.request.getproxies_environment()),
-        servers=tuple(sorted([*found.reached, *stuns], key=lambda each: (order.index(each.kind), each.server))),
+        servers=tuple(servers),
         web=found.web,
     )
+
+
+def udp_unknown(servers: Sequence[Reached]) -> str:
+    """Returns why nothing is known of UDP, where no STUN server answers; empty where this shows that it is blocked.
+
+    A server that is down answers nothing either: only where others answer, it is UDP that does not get through.
+    """
+    stuns = [each for each in servers if each.kind == "stun"]
+    if not stuns:
+        return "no server is known to ask: run it as root, or give --management-url"
+    if all(each.error != NO_ANSWER for each in stuns):
+        return "; ".join(f"{each.server}: {each.error}" for each in stuns)
+    others = [each for each in servers if each.kind != "stun"]
+    if any(each.latency is not None for each in others):
+        return ""
+    if not others:
+        return "the STUN server does not answer, and no other server is known that would tell whether it is there"
+    return "no server answers at all: this machine has no network, or the servers are down"
 
 
 def proxies(environment: dict[str, str]) -> dict[str, str]:

@@ -28,6 +28,8 @@ def as_value(found: Netcheck) -> dict[str, Any]:
 
 def meaning(found: Netcheck) -> str:
     """What it means for direct paths, in a sentence."""
+    if found.udp is None:
+        return f"unknown: {found.udp_unknown}"
     if not found.udp:
         return "UDP does not come through: all paths need a relay over TCP"
     return MEANING.get(Behaviour(found.mapping), "no server here can tell how the NAT maps")
@@ -36,7 +38,7 @@ def meaning(found: Netcheck) -> str:
 def as_text(found: Netcheck) -> str:
     """For people."""
     values = [
-        ("UDP", "yes" if found.udp else "no"),
+        ("UDP", "unknown" if found.udp is None else "yes" if found.udp else "no"),
         ("IPv4", _family(found.public.get("IPv4"), there=found.ipv4)),
         ("IPv6", _family(found.public.get("IPv6"), there=found.ipv6)),
         ("NAT mapping", str(found.mapping)),

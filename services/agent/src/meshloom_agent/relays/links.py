@@ -14,6 +14,7 @@ from meshloom.protocol.relay import RelayPeerID, relay_peer_id
 from meshloom.transport import RelayAddress, Transport
 from meshloom_agent.backoff import Backoff
 from meshloom_agent.mesh import RelayPlan
+from meshloom_agent.outage import Outage
 from meshloom_agent.relays.session import Packets, Session
 from meshloom_agent.relays.tokens import RelayTokens
 from meshloom_agent.shown import shown_transport
@@ -26,12 +27,27 @@ STANDS = 60.0
 """Seconds after which a connection counts as one that worked: when it ends then, the next try comes soon."""
 STAGGER = 0.3
 """Seconds until the next transport of the list is tried beside those before it."""
-SILENT = 1.0
-"""Seconds in which a relay that is suspected to be out of reach answers a question; longer where the line is slow."""
-MEASURED_WITHIN = 3.0
-"""Seconds in which a transport has found out how long a message its path carries."""
+SILENT, SILENT_ROUNDS = 1.0, 4
+"""Seconds in which a relay that is suspected to be out of reach answers a question, and what a slow line adds to them.
+
+The line's pace is what the answer to our token took. Of four of these times one is the answer's own, and TCP needs up
+to three to say again what was lost.
+"""
+MEASURED_WITHIN, MEASURED_ROUNDS = 3.0, 12
+"""Seconds in which a transport has found out how long a message its path carries, and what a slow line adds to them:
+each of its few sizes is tried three times."""
 AVOID_FIRST, AVOID_LONGEST = 600.0, 3600.0
 """Seconds for which a transport is not used that a packet was too long for; doubled each time."""
+
+
+def answer_within(took: float) -> float:
+    """Returns the seconds in which a relay answers whose answer to our token took so long."""
+    return SILENT + SILENT_ROUNDS * took
+
+
+def measured_within(took: float) -> float:
+    """Returns the seconds in which the path to such a relay is measured."""
+    return MEASURED_WITHIN + MEASURED_ROUNDS * took
 
 
 @attrs.frozen
@@ -61,6 +77,7 @@ class RelayLink:
         self.session: Session | None = None
         self.error = ""
         self._links = links
+        self._outage = Outage(f"relay {url}", _log)
         self._avoided: dict[str, _Avoided] = {}
         self._again, self._is_to_renew = anyio.Event(), False
         self._is_suspected = self._is_measuring = self._is_authenticating = False
@@ -108,7 +125,7 @@ class RelayLink:
             return
         self._is_suspected, heard = True, session.received
         session.ask([self._links.id])
-        await anyio.sleep(max(SILENT, 2 * session.took))
+        await anyio.sleep(answer_within(session.took))
         session.forget([self._links.id])
         self._is_suspected = False
         if session is self.session and session.received == heard:
@@ -127,7 +144,7 @@ class RelayLink:
     # -- inside ------------------------------------------------------------------------------------------------
 
     async def _measure(self, session: Session, size: int) -> None:
-        with anyio.move_on_after(MEASURED_WITHIN):
+        with anyio.move_on_after(measured_within(session.took)):
             await session.over.wait()
         self._is_measuring = False
         connection = session.connection
@@ -163,7 +180,7 @@ class RelayLink:
             raise TransportError(f"the relay {self.url} refuses: {session.lost}")
         old, self.session, self.error = self.session, session, ""
         transport = session.connection.transport if session.connection is not None else ""
-        _log.info("relay %s is connected, over %s", self.url, transport)
+        self._outage.back(anyio.current_time(), f"by {shown_transport(transport)}")
         self._links.came_up(self.url, session)
         if old is not None:
             old.end()
@@ -180,7 +197,7 @@ class RelayLink:
         if self.session is not None and not self.session.lost:
             return  # only the attempt to replace it has failed
         self.error = reason
-        _log.info("relay %s is not connected: %s", self.url, reason)
+        self._outage.failed(reason, anyio.current_time())
         self.session = None
         self._links.went_down(self.url, reason)
 

@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 from meshloom.errors import words_of
 from meshloom.protocol.stun import Address
 from meshloom_agent.backoff import Backoff
+from meshloom_agent.outage import Outage
 from meshloom_agent.turn.server import TurnServer
 
 if TYPE_CHECKING:
@@ -93,20 +94,20 @@ class TurnClient:
                 self._tasks.start_soon(self._keep, uri, scope)
 
     async def _keep(self, uri: str, scope: anyio.CancelScope) -> None:
-        backoff = Backoff(first=FIRST_RETRY, longest=LONGEST_RETRY)
+        backoff, outage = Backoff(first=FIRST_RETRY, longest=LONGEST_RETRY), Outage(f"TURN server {uri}", _log)
         with scope:
             while True:
                 at_once = False
                 try:
-                    at_once = await self._allocate(self._servers[uri], backoff)
+                    at_once = await self._allocate(self._servers[uri], backoff, outage)
                 except (OSError, TimeoutError, EOFError) as error:
                     self.errors[uri] = words_of(error)
-                _log.info("TURN server %s: %s", uri, self.errors[uri])
+                outage.failed(self.errors[uri], anyio.current_time())
                 self._changed()
                 if not at_once:
                     await anyio.sleep(backoff.next())
 
-    async def _allocate(self, server: TurnServer, backoff: Backoff) -> bool:
+    async def _allocate(self, server: TurnServer, backoff: Backoff, outage: Outage) -> bool:
         """An allocation from making it to its end; whether the next is to be asked for at once."""
         # Only now: most agents never need the library behind it, which is 3 MB and takes 30 ms to import.
         from meshloom_agent.turn.allocation import open_allocation, tls_context
@@ -118,7 +119,7 @@ class TurnClient:
             backoff.reset()
             self._allocations[allocation.address] = allocation
             self.errors[server.uri] = ""
-            _log.info("TURN server %s has given us an address", server.uri)
+            outage.back(anyio.current_time())
             self.errors[server.uri] = await allocation.keep(self._changed)
             return allocation.at_once
         finally:

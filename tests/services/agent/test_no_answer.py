@@ -1,0 +1,122 @@
+"""What did not answer is told by its name and its reason, never as a deadline of gRPC's."""
+
+import os
+import signal as signals
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import anyio
+import grpc
+import pytest
+
+from meshloom.model.keys import PrivateKey
+from meshloom_agent import management_client, unreached
+from meshloom_agent.channel import ServerAddress, parse_url
+from meshloom_agent.facts import system_meta
+from meshloom_agent.management_client import ManagementClient
+from meshloom_agent.management_errors import ManagementUnreachable
+from meshloom_agent.unreached import why_unreached
+
+pytestmark = pytest.mark.anyio
+
+BIN = Path(sys.executable).parent / "meshloom"
+KEY = PrivateKey.of(b"k" * 32)
+
+
+class Failed(grpc.RpcError):
+    """A call that failed so."""
+
+    def __init__(self, code):
+        super().__init__()
+        self._code = code
+
+    def code(self):
+        return self._code
+
+
+@pytest.fixture
+def resolver(monkeypatch):
+    """What this host's resolver does with each name: an error, or no answer until the test ends."""
+    monkeypatch.setattr(unreached, "LOOK_UP_WITHIN", 0.1)
+    monkeypatch.setattr(unreached, "getproxies_environment", dict)
+    ended = threading.Event()
+
+    def choose(error):
+        def look_up(*_arguments, **_options):
+            if error is None:
+                ended.wait(30)
+                return []
+            raise error
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+        return ended
+
+    return choose
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE])
+async def test_a_name_without_an_address_is_named(resolver, code):
+    resolver(socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
+    why = await why_unreached(ServerAddress("mesh.test:443", tls=True), Failed(code))
+    assert why == "mesh.test has no address (name or service not known); is the name right, does DNS work here?"
+
+
+async def test_name_servers_that_do_not_answer_are_named(resolver):
+    ended = resolver(None)
+    why = await why_unreached(ServerAddress("mesh.test:443", tls=True), Failed(grpc.StatusCode.DEADLINE_EXCEEDED))
+    ended.set()
+    assert why == "mesh.test cannot be looked up: the name servers of this host do not answer"
+
+
+async def test_what_management_says_itself_is_not_explained(resolver):
+    resolver(socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
+    assert await why_unreached(ServerAddress("a:1", tls=True), Failed(grpc.StatusCode.PERMISSION_DENIED)) == ""
+
+
+async def test_a_login_says_that_the_name_has_no_address():
+    client = ManagementClient(parse_url("https://no-such-name.invalid"), KEY)
+    try:
+        with pytest.raises(ManagementUnreachable, match=r"no-such-name\.invalid has no address") as caught:
+            await client.login(await system_meta("box", ipv6=True), b"")
+    finally:
+        await client.close()
+    assert "Deadline" not in str(caught.value)
+
+
+async def test_a_management_that_hangs_is_told_without_the_words_of_grpc(management, monkeypatch):
+    async def hang(_request, _context):
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(management_client, "ANSWER_WITHIN", 0.3)
+    await management.stop()
+    management.Login = hang
+    await management.start()
+    client = ManagementClient(parse_url(management.url), KEY)
+    try:
+        with pytest.raises(ManagementUnreachable, match="no answer in time; is the address right"):
+            await client.login(await system_meta("box", ipv6=True), b"")
+    finally:
+        await client.close()
+
+
+async def test_a_frozen_daemon_is_named(tmp_path):
+    """Its socket takes connections, as the kernel does for a stopped process, and says nothing."""
+    path = tmp_path / "frozen.sock"
+    program = (
+        f"import socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.bind({str(path)!r})\ns.listen()\n"
+        "print(flush=True)\nsys.stdin.read()"
+    )
+    async with await anyio.open_process([sys.executable, "-c", program]) as daemon:
+        await daemon.stdout.receive()
+        os.kill(daemon.pid, signals.SIGSTOP)
+        try:
+            done = await anyio.run_process([BIN, "status", "--daemon-addr", f"unix://{path}"], check=False)
+        finally:
+            os.kill(daemon.pid, signals.SIGCONT)
+            daemon.kill()
+    assert done.returncode == 5
+    assert b"the daemon does not answer: is it stopped" in done.stderr
+    assert b"Deadline" not in done.stderr
