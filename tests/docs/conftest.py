@@ -72,7 +72,7 @@ class Document:
 
     def write(self, machine):
         """Write the next block to the file that its first line names."""
-        text = self._take("toml", "nginx", "ini")
+        text = self._take("toml", "nginx", "caddy", "ini")
         name = re.match(r"# file: (\S+)\n", text)[1]
         machine.host.run("sh", "-c", f"mkdir -p $(dirname {name}); cat > {name}", input=text)
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -130,48 +129,6 @@ def test_running_a_server(internet, machine, document):
         wait_until(
             lambda: "daemonStatus" in laptop.shell(".venv/bin/meshloom status --json || true"), 60, "the agent answers"
         )
-
-
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx: apt-get install nginx-light")
-def test_a_proxy_in_front(internet, machine, document):
-    with document("docs/how-to/run-a-server.md") as text:
-        server = machine(internet.host("server"))
-        server.shell("mkdir -p /etc/meshloom; " + CERTIFICATE)
-        text.write_up_to("/etc/nginx/conf.d/meshloom.conf", server)
-        server.shell("rm -f /etc/nginx/sites-enabled/*; mkdir -p /var/log/nginx; nginx")
-        server.start_shell(
-            ".venv/bin/meshloom-server --config /etc/meshloom/server.toml",
-            internet.folder / "server.log",
-        )
-        url = "https://mesh.example.net"
-        server.wait_for(f"{url}/api/instance", *SECURE)
-        owner = '{"email": "you@example.net", "name": "You", "password": "a good long one", "create_pat": true}'
-        options = f"--silent --fail {' '.join(SECURE)}"
-        made = server.shell(f"curl {options} --json '{owner}' {SECRET} {url}/api/setup")
-        token = json.loads(made)["personal_access_token"]
-        body = '{"name": "machines", "type": "reusable", "expires_in": 86400, "auto_groups": [], "usage_limit": 0}'
-        made = server.shell(
-            f"curl {options} --json '{body}' --header 'Authorization: Token {token}' {url}/api/setup-keys"
-        )
-        certificate = server.shell("cat /etc/meshloom/fullchain.pem")
-        both = [machine(internet.host(name)) for name in ("laptop", "desktop")]
-        for each in both:
-            each.shell("mkdir /etc/meshloom; echo 203.0.113.10 mesh.example.net >> /etc/hosts")
-            each.host.run("sh", "-c", "cat > /etc/meshloom/roots.pem", input=certificate)
-            each.start_shell(
-                "MESHLOOM_EXTRA_ROOTS=/etc/meshloom/roots.pem .venv/bin/meshloom service run", Path("/dev/null")
-            )
-            wait_until(
-                lambda each=each: "daemonStatus" in each.shell(".venv/bin/meshloom status --json || true"),
-                60,
-                "it answers",
-            )
-            assert "Connected" in each.shell(
-                f".venv/bin/meshloom up --management-url {url} --setup-key {json.loads(made)['key']}"
-            )
-        wait_until(lambda: reaches(both[0], "desktop"), 60, "the laptop reaches the desktop directly", every=0.1)
-        relays = json.loads(both[0].shell(".venv/bin/meshloom status --json"))["relays"]["details"]
-        assert [each["available"] for each in relays if each["uri"].startswith("rels://mesh.example.net")] == [True]
 
 
 def test_the_readme(document, internet):
