@@ -87,12 +87,12 @@ def test_a_machine_behind_a_proxy(internet, machine, document):
 
         text.run(laptop)
         text.write(laptop)
-        assert text.run(laptop, KEY=key).rstrip().endswith("Connected")
+        assert "Connected as laptop.meshloom.internal, " in text.run(laptop, KEY=key)
         wait_until(lambda: peer(laptop, "desktop"), 20, "the laptop knows the desktop", every=0.1)
         assert_confined(laptop)
         address = peer(laptop, "desktop")["netbirdIp"].partition("/")[0]
         assert "bytes from" in laptop.host.run("ping", "-n", "-c", "1", "-W", "15", address)
         wait_until(lambda: is_relayed(peer(laptop, "desktop")), 20, "the desktop is relayed", every=0.1)
         said = text.run(laptop)
-        assert "Available via ws" in said
+        assert "Available by WebSocket" in said
         assert "Connection type: Relayed" in said
