@@ -3,9 +3,13 @@
 Hypothesis searches longer where ``--hypothesis-profile=fuzz`` asks for it, as ``tools/fuzz`` does.
 """
 
+import asyncio
+
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
+
+from meshloom.testing.loops import forgiving
 
 TOGETHER = {
     "tests/mesh/namespaces/test_faults_agent.py",
@@ -15,6 +19,12 @@ TOGETHER = {
 """Files whose tests share what is dear to make, or build on one another: one process takes all of a file, in order."""
 
 settings.register_profile("fuzz", max_examples=2_000, deadline=None, print_blob=True)
+
+
+@pytest.fixture
+def anyio_backend():
+    """Asyncio alone: gRPC knows no other."""
+    return "asyncio", {"loop_factory": forgiving(asyncio.SelectorEventLoop)}
 
 
 def spread(some, others):

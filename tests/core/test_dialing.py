@@ -20,11 +20,6 @@ from meshloom.transport import RelayAddress, TransportContext
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 class Proxy:
     """An HTTP proxy that answers CONNECT as told, and then passes everything on."""
 

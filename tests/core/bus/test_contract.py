@@ -11,10 +11,6 @@ pytestmark = pytest.mark.anyio
 
 class TestLocalBus(BusContract):
     @pytest.fixture
-    def anyio_backend(self):
-        return "asyncio"
-
-    @pytest.fixture
     def backend(self):
         return next(iter(local_bus.meshloom_buses()))
 

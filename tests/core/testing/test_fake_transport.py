@@ -8,11 +8,6 @@ from meshloom.testing.fakes.transport import MemoryGround, MemoryRelays, memory_
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 class TestMemoryTransport(TransportContract):
     @pytest.fixture
     def network(self):

@@ -8,11 +8,6 @@ from meshloom.testing.fakes.tunnel_ground import MemoryGround
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 class TestMemoryTunnel(TunnelContract):
     @pytest.fixture
     def ground(self):

@@ -9,6 +9,7 @@ import anyio
 import grpc
 import httpx
 import pytest
+import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
@@ -17,6 +18,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from meshloom.errors import ConfigError
+from meshloom.testing.loops import forgiving
 from meshloom_front import callers
 from meshloom_front import port as port_module
 from meshloom_front.config import TLS, ServerConfig
@@ -36,7 +38,7 @@ BEGINNINGS = st.sampled_from([GOOD, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"POST 
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request):
-    return "asyncio", {"use_uvloop": request.param}
+    return "asyncio", {"loop_factory": forgiving(uvloop.Loop if request.param else asyncio.SelectorEventLoop)}
 
 
 async def hello(_request):

@@ -7,7 +7,9 @@ import time
 import anyio
 import anyio.lowlevel
 import pytest
+import uvloop
 
+from meshloom.testing.loops import forgiving
 from meshloom_front import http
 from meshloom_front.costs import CONNECTION_TAKES
 from meshloom_front.http import PIPELINED, http_protocol
@@ -21,7 +23,7 @@ SIZE = 300_000
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request):
-    return "asyncio", {"use_uvloop": request.param}
+    return "asyncio", {"loop_factory": forgiving(uvloop.Loop if request.param else asyncio.SelectorEventLoop)}
 
 
 async def app(scope, receive, send):

@@ -24,11 +24,6 @@ pytestmark = pytest.mark.anyio
 BIG = 3_000_000
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 async def hello(request):
     return PlainTextResponse(f"hello {request.client.host} {request.method}")
 

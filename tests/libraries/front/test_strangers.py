@@ -10,7 +10,9 @@ import time
 
 import anyio
 import pytest
+import uvloop
 
+from meshloom.testing.loops import forgiving
 from meshloom_front import port as port_module
 from meshloom_front.costs import CONNECTION_TAKES
 from meshloom_front.http import PROVE, http_protocol
@@ -34,7 +36,7 @@ UPGRADE = b"GET /relay HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n"
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request):
-    return "asyncio", {"use_uvloop": request.param}
+    return "asyncio", {"loop_factory": forgiving(uvloop.Loop if request.param else asyncio.SelectorEventLoop)}
 
 
 class Relay(asyncio.Protocol):

@@ -6,9 +6,11 @@ from itertools import count, pairwise
 
 import anyio
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshloom.testing.loops import forgiving
 from meshloom_front import turns as module
 from meshloom_front.pace import Pace
 from meshloom_front.turns import (
@@ -32,7 +34,7 @@ NOTHING = 1e-9, 0.0, time.monotonic
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request):
-    return "asyncio", {"use_uvloop": request.param}
+    return "asyncio", {"loop_factory": forgiving(uvloop.Loop if request.param else asyncio.SelectorEventLoop)}
 
 
 async def some_iterations():

@@ -14,11 +14,6 @@ WITHIN = 5
 
 
 @pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
 def wireguard():
     if os.geteuid() != 0:
         pytest.skip("needs root: the socket is bound to the loopback device")

@@ -16,11 +16,6 @@ from meshloom_front.rpc.server import RPC
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 class Served:
     """An open server, the address of its socket, and what went wrong in the event loop."""
 

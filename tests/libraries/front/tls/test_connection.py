@@ -8,7 +8,9 @@ import time
 
 import anyio
 import pytest
+import uvloop
 
+from meshloom.testing.loops import forgiving
 from meshloom_front import callers
 from meshloom_front.costs import EVENT
 from meshloom_front.http import http_protocol
@@ -29,7 +31,7 @@ LARGE = 3_000_000
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request):
-    return "asyncio", {"use_uvloop": request.param}
+    return "asyncio", {"loop_factory": forgiving(uvloop.Loop if request.param else asyncio.SelectorEventLoop)}
 
 
 @pytest.fixture(scope="module")

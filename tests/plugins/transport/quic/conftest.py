@@ -22,11 +22,6 @@ from meshloom_transport_quic import Options
 WITHIN = 10
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 async def until(condition):
     """Wait for it, with a deadline; what is not there yet is not true yet."""
 

@@ -12,11 +12,6 @@ if objection := KERNEL.probe():
     pytest.skip(f"{objection}; make kernel runs it on one that has", allow_module_level=True)
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 class TestKernel(TunnelContract):
     @pytest.fixture
     def backend(self):

@@ -8,11 +8,6 @@ from meshloom_tunnel_wireguard_go import meshloom_tunnels
 pytestmark = [pytest.mark.anyio, pytest.mark.privileged]
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 class TestWireguardGo(TunnelContract):
     @pytest.fixture
     def backend(self):

@@ -22,11 +22,6 @@ time.sleep(60)
 
 
 @pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
 def sockets(tmp_path, monkeypatch):
     monkeypatch.setattr(program, "SOCKETS", tmp_path)
     monkeypatch.setattr(program, "START_WITHIN", 5.0)

@@ -23,11 +23,6 @@ OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_
 PLACE = "/management.ManagementService/"
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 class Agent:
     """A machine with a key; messages are bytes, so that they can be recorded and sent again."""
 
