@@ -52,6 +52,6 @@ def test_a_port_in_use_is_passed_over(kind, above):
 
 def test_a_window_that_is_used_up_is_said(monkeypatch):
     monkeypatch.setattr("meshloom.testing.ports._is_free", lambda port: False)
-    with closing(PortWindow()) as window:
-        with pytest.raises(RuntimeError, match=f"ports: all {EACH} of this process are in use"):
-            window.next()
+    said = f"ports: all {EACH} of this process are in use"
+    with closing(PortWindow()) as window, pytest.raises(RuntimeError, match=said):
+        window.next()
