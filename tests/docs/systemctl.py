@@ -107,9 +107,18 @@ def enable(name):
     (wanted / name).symlink_to(UNITS / name)
 
 
+def disable(name):
+    name, _ = unit(name)
+    (UNITS / "multi-user.target.wants" / name).unlink(missing_ok=True)
+
+
 def main(verb, *rest):
     RUN.mkdir(exist_ok=True)
-    if "--now" in rest:
+    if verb == "disable":
+        disable(rest[-1])
+        if "--now" in rest and (RUN / unit(rest[-1])[0]).exists():
+            stop(rest[-1])
+    elif "--now" in rest:
         enable(rest[-1])
         start(rest[-1])
     elif verb == "restart":
