@@ -7,6 +7,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 LISTED = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 FILES = [ROOT / name for name in LISTED.split("\n") if name and (ROOT / name).exists() and "_pb2" not in name]
@@ -83,6 +85,40 @@ def test_no_test_waits_for_a_time():
             if is_sleep and id(node) not in within and ast.unparse(node.args[0]) not in ("0", "3600", "inf"):
                 found.append(where(file, node))
     assert found == []
+
+
+BINDING = {
+    *("bind", "create_server", "start_server", "create_datagram_endpoint", "create_tcp_listener", "create_udp_socket"),
+}
+
+
+def fixed_ports(node):
+    """Ports that are written where a call binds them, and fixtures whose ports another process may take."""
+    if called(node).rpartition(".")[2] in BINDING:
+        named = {each.arg: ast.unparse(each.value) for each in node.keywords}
+        places = [*map(ast.unparse, node.args), named.get("local_addr", ""), f"(_, {named.get('local_port', 0)})"]
+        yield from (place for place in places if re.fullmatch(r"\(.*, [1-9]\d*\)", place))
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        yield from (each.arg for each in node.args.args if re.match("free_(tcp|udp)_port", each.arg))
+
+
+def test_no_test_binds_a_port_that_another_process_of_tests_could_have():
+    shared = [file for file in TESTS if "import own_address" not in file.read_text()]
+    found = [where(file, node) for file in shared for node in ast.walk(tree(file)) if [*fixed_ports(node)]]
+    assert found == [], "give meshloom.testing.ports's free_port() or own_address()"
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "bind(('127.0.0.1', 5351))",
+        "loop.create_datagram_endpoint(make, local_addr=(ROUTER, 53))",
+        "anyio.create_tcp_listener(local_port=80)",
+        "async def test_something(free_tcp_port): ...",
+    ],
+)
+def test_a_port_that_is_fixed_is_found(mistake):
+    assert [port for node in ast.walk(ast.parse(mistake)) for port in fixed_ports(node)]
 
 
 def test_doubles_are_fakes_not_mocks():
