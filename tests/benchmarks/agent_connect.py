@@ -1,4 +1,7 @@
-"""How long a machine takes to reach another that is online: to the first answer to a ping, and until direct."""
+"""How long a machine takes to reach another that is online: to the first answer to a ping, and until direct.
+
+Also how long after its ``up`` has returned a ping is answered that begins only then.
+"""
 
 import os
 import subprocess
@@ -26,6 +29,9 @@ probe.settimeout(0.005)
 request = struct.pack("!BBHHH", 8, 0, 0, 0xBE, 1)
 request = struct.pack("!BBHHH", 8, 0, ~sum(struct.unpack("!4H", request)) & 0xFFFF, 0xBE, 1)
 print("ready", flush=True)
+if len(sys.argv) > 3:
+    sys.stdin.readline()
+began = time.monotonic()
 while time.monotonic() < deadline:
     try:
         probe.sendto(request, (target, 0))
@@ -34,10 +40,13 @@ while time.monotonic() < deadline:
         time.sleep(0.002)
         continue
     if source == target and answer[20] == 0:
-        print(time.monotonic())
+        print(began, time.monotonic())
         break
 """
-"""Asks every few milliseconds until it is answered, and prints when; the clock is one for all processes."""
+"""Asks every few milliseconds until it is answered, and prints when it began and when it was answered.
+
+With a third argument it begins when it is told to. The clock is one for all processes.
+"""
 
 
 @contextmanager
@@ -49,7 +58,7 @@ def first_answer(host, address):
     asking.stdout.readline()
 
     def when():
-        return float(asking.communicate(timeout=WITHIN + 5)[0] or "nan")
+        return float((asking.communicate(timeout=WITHIN + 5)[0].split() or ["nan"])[-1])
 
     yield when
     asking.kill()
@@ -103,6 +112,28 @@ def once(net, server, key, number, nat, *, direct=True):
     return first - started, since - started
 
 
+def after_up(net, server, key, number):
+    """Seconds from when the second machine's ``up`` has returned to the first answer of a ping that begins then."""
+    there, here = (
+        AgentProgram(net.host(f"{name}{number}"), net.folder / f"{name}{number}") for name in ("far", "near")
+    )
+    for agent in (there, here):
+        agent.start()
+    there.up(server.url, key)
+    wait_until(lambda: there.status()["signal"]["connected"], WITHIN, "the other is online", every=0.1)
+    command = here.host.command(sys.executable, "-c", PING, there.address, str(WITHIN), "wait")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as asking:
+        asking.stdout.readline()
+        here.up(server.url, key)
+        began, answered = map(float, asking.communicate("\n", timeout=WITHIN + 5)[0].split())
+    for agent in (here, there):
+        agent.program.terminate()
+        agent.program.wait()
+    for peer in server.api("GET", "/api/peers")[1]:
+        server.api("DELETE", f"/api/peers/{peer['id']}")
+    return answered - began
+
+
 def rows():
     if os.geteuid() != 0 or missing_programs():
         yield "up to first ping", "not measured: needs root and network namespaces", "", ""
@@ -116,6 +147,10 @@ def rows():
             for lazy in (False, True):
                 set_lazy(server, lazy)
                 numbers = range(lazy * RUNS, lazy * RUNS + RUNS)
+                if nat is None:
+                    found = [after_up(net, server, key, number) for number in numbers]
+                    figure = f"{median(found) * 1000:.0f} (longest of {RUNS}: {max(found) * 1000:.0f})"
+                    yield f"first ping after `up`, {where}, lazy {'on' if lazy else 'off'}", figure, "ms", "<= 50"
                 firsts, directs = zip(*(once(net, server, key, number, nat) for number in numbers), strict=True)
                 how = f"{where}, lazy connections {'on' if lazy else 'off'}"
                 for what, found, goal in (("first ping", firsts, "<= 0.5"), ("direct", directs, "<= 1.5")):

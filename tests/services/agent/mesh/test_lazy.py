@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from meshloom.model.keys import PublicKey
+from meshloom.protocol.signal import Credentials, SignalKind, SignalMessage
 from meshloom_agent.mesh import Mesh, RemotePeer
 from meshloom_agent.mesh.lazy import KEEPALIVE_BYTES, Activity, Sleepers, can_sleep
 from meshloom_agent.mesh.options import MeshOptions
@@ -59,6 +60,21 @@ def test_the_first_packet_wakes_both_and_is_not_lost(nat, relays, first):
     assert mesh.are_connected(one, other)
     mesh.clock.run_for(2.0)
     assert one.path_to(other).is_relayed is (nat is not CONE)
+
+
+def test_a_peer_that_an_offer_wakes_answers_it_and_makes_no_offer_of_its_own():
+    """Of two offers that say the same, each would be answered, too: twice the messages before the first packet."""
+    made = Mesh(OTHER, Random(1).randbytes)
+    made.set_local(["192.0.2.2"], 51820, 0.0)
+    made.set_lazy(True, 0.0)
+    made.signal_ready(True, 0.0)
+    made.set_peers({PEER: RemotePeer((ip_network("100.64.0.1/32"),), version="0.77.1")}, 0.0)
+    credentials = Credentials("a" * 16, "b" * 32)
+    made.receive_signal(SignalMessage(SignalKind.OFFER, PEER, credentials=credentials, session_id=b"12345"), 1.0)
+    assert [each.kind for each in made.signals()] == [SignalKind.ANSWER, SignalKind.CANDIDATE]
+    while not (later := made.signals()) and (due := made.deadline()) is not None and due < 30.0:
+        made.handle_timer(due)
+    assert later[0].kind is SignalKind.OFFER, "an answer that was lost does not end it"
 
 
 def test_peers_that_were_idle_for_long_fall_asleep_together_and_wake_again():

@@ -157,11 +157,13 @@ class PeerConnection:
         if was_open and self._way is Way.NONE:
             self._offers.begin(now)
 
-    def signal_ready(self, ready: bool, now: float) -> None:
-        """Signal is (not) there; when it comes, an offer goes out if there is no direct path."""
+    def signal_ready(self, ready: bool, now: float, *, is_called: bool = False) -> None:
+        """Signal is (not) there; when it comes, an offer goes out if there is no direct path, unless an answer will."""
         self._signal_ready = ready
         if ready and self._way is not Way.DIRECT:
             self._offers.begin(now)
+            if is_called:
+                self._plan_offer(now)
             self.handle_timer(now)
 
     def receive_signal(self, message: SignalMessage, now: float) -> None:

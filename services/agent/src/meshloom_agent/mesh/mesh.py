@@ -165,7 +165,9 @@ class Mesh:
             if key in self._connections and self._may_sleep(key) and not self._sleepers.is_new(key, now):
                 self._put_to_sleep(key, now)
         elif key in self.peers and message.kind not in NOT_FOR_CONNECTIONS:
-            connection = self._connections.get(key) or self._connect(key, now)
+            connection = self._connections.get(key) or self._connect(
+                key, now, is_called=message.kind is SignalKind.OFFER
+            )
             connection.receive_signal(message, now)
             self._drain(connection)
 
@@ -309,7 +311,7 @@ class Mesh:
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    def _connect(self, key: PublicKey, now: float) -> PeerConnection:
+    def _connect(self, key: PublicKey, now: float, *, is_called: bool = False) -> PeerConnection:
         self._tokens += 1
         connection = PeerConnection(
             self._own,
@@ -325,7 +327,7 @@ class Mesh:
         self.relays_changed = True
         connection.set_local(self._local.candidates, self._local.listen_port, now, moved=False)
         connection.set_relays(self._own_relays, now)
-        connection.signal_ready(self._signal_ready, now)
+        connection.signal_ready(self._signal_ready, now, is_called=is_called)
         self._drain(connection)
         return connection
 

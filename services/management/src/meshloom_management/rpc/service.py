@@ -6,6 +6,9 @@ Handlers take and give bytes: a map is sealed as it was spliced, without a messa
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Final
+
+import anyio
 
 from meshloom.model.ids import PeerID
 from meshloom.model.keys import PrivateKey
@@ -31,6 +34,12 @@ from meshloom_management.updates import Ended, Stream, Updates
 _log = logging.getLogger(__name__)
 
 SERVICE = "management.ManagementService"
+SIGN_OF_LIFE: Final = 30.0
+"""Seconds without a map after which an agent is sent a message that changes nothing.
+
+Proxies cut streams in which nothing came for a minute, and HTTP/2's PING goes no further than the next of them. Only
+agents get it that prove their requests, which are Meshloom's; others of the protocol are sent what they always were.
+"""
 CHALLENGE = 1001
 """The number of the field that holds a challenge."""
 
@@ -146,9 +155,14 @@ class ManagementService:
             self._updates.connected(state.account.id, peer.id, call.address) as stream,
         ):
             with stream.scope:
-                while await stream.wait():
-                    newest = partial(_newest, stream, opened.answer)
-                    await self._updates.turns.send(peer.id, newest, call, stream.urgency)
+                while True:
+                    build: Callable[[], bytes | None] = partial(_newest, stream, opened.answer)
+                    with anyio.move_on_after(SIGN_OF_LIFE if opened.proves else None) as quiet:
+                        if not await stream.wait():
+                            break
+                    if quiet.cancelled_caught:
+                        build = partial(_sign_of_life, opened.answer)
+                    await self._updates.turns.send(peer.id, build, call, stream.urgency)
         if stream.ended is not Ended.STOPPING:
             call.give_up()  # a map that it does not read is not kept for it
         if stream.ended is Ended.REPLACED:
@@ -200,6 +214,11 @@ class ManagementService:
         if status is Status.INTERNAL:
             _log.error("a call of an agent failed", exc_info=error)
         return CallFailed(status, text)
+
+
+def _sign_of_life(answer: Answer) -> bytes:
+    """A message that changes nothing."""
+    return answer.seal(answer.proof)
 
 
 def _newest(stream: Stream, answer: Answer) -> bytes | None:
