@@ -6,7 +6,9 @@ from meshloom.model.keys import PublicKey
 from meshloom.protocol.ice import Candidate, CandidateKind
 from meshloom.protocol.signal import Credentials, SignalKind, SignalMessage
 from meshloom.testing.lab import Conditions, Nat
-from meshloom_agent.mesh import HomeRelay, Mesh, OwnRelays, RemotePeer
+from meshloom_agent.mesh import HomeRelay, Mesh, OwnRelays, RelayPlan, RemotePeer
+from meshloom_agent.mesh.relay import RelayUse
+from meshloom_agent.mesh.relays import PathNews
 from meshloom_agent.mesh.search import (
     LONGEST,
     LOOKING,
@@ -20,6 +22,7 @@ from meshloom_agent.mesh.search import (
     Try,
     span,
 )
+from meshloom_agent.mesh.status import LEFT, connecting_status
 from meshloom_agent.testing import SimulatedMesh
 
 OWN, OTHER = PublicKey.of(b"\2" * 32), PublicKey.of(b"\1" * 32)
@@ -103,3 +106,20 @@ def test_a_pair_whose_udp_is_blocked_says_so_and_when_the_next_try_is():
         told = each.path_to(peer)
         assert told.is_relayed
         assert told.reason.startswith("relayed: no direct path was found; next try in ")
+
+
+def test_a_peer_that_no_path_reaches_and_that_left_its_relay_is_offline():
+    found = connecting_status(100.0, LOST, RELAY, LEFT, 112.5)
+    assert (found.state, found.reason) == ("Connecting", "offline; last connected 13 s ago")
+    assert "offline" not in connecting_status(100.0, LOST, RELAY, "it does not answer", 112.5).reason
+
+
+def test_the_plan_says_that_a_peer_left_its_relay():
+    plan = RelayPlan()
+    plan.set_servers([RELAY], 0.0)
+    plan.link_up(RELAY, HomeRelay(RELAY), 0.0)
+    plan.set_wanted({OTHER: RelayUse(RELAY)}, 0.0)
+    plan.peer_online(RELAY, OTHER, 0.0)
+    assert plan.news() == [PathNews(OTHER)]
+    plan.peer_offline(RELAY, OTHER, 1.0)
+    assert plan.news() == [PathNews(OTHER, LEFT)]

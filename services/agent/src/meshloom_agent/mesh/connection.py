@@ -228,7 +228,7 @@ class PeerConnection:
         """For people."""
         relay = self._relay.url
         if self._way is Way.NONE:
-            return connecting_status(self._since, self._search.told(now), relay, self._relay.problem)
+            return connecting_status(self._since, self._search.told(now), relay, self._relay.problem, now)
         if self._way is Way.RELAYED:
             reason = self._search.told_relayed(now, Try(self._offers.due, self._signal_ready, self._is_checking))
             return PathStatus(ConnectionState.CONNECTED, self._since, reason, is_relayed=True, relay=relay)

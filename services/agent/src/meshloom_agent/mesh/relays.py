@@ -7,6 +7,7 @@ import attrs
 from meshloom.model.keys import PublicKey
 from meshloom_agent.mesh.mesh import Mesh
 from meshloom_agent.mesh.relay import HomeRelay, OwnRelays, RelayUse, place_of
+from meshloom_agent.mesh.status import LEFT
 
 
 @attrs.frozen
@@ -122,7 +123,7 @@ class RelayPlan:
         if (link := self._links.get(url)) is not None:
             link.online.discard(peer)
             if self._open.get(peer) == url:
-                self._lose([peer], "it has left its relay")
+                self._lose([peer], LEFT)
             self._settle(now)
 
     def handle_timer(self, now: float) -> None:

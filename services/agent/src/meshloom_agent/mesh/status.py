@@ -6,7 +6,10 @@ import attrs
 
 from meshloom.protocol.ice import Pair
 from meshloom.protocol.stun import Address
-from meshloom_agent.mesh.search import NO_DIRECT_PATH
+from meshloom_agent.mesh.search import NO_DIRECT_PATH, span
+
+LEFT = "it has left its relay"
+"""Why a relayed path ended whose peer is not at its relay any more."""
 
 
 class ConnectionState(StrEnum):
@@ -42,8 +45,15 @@ class PathStatus:
     relay: str = ""
 
 
-def connecting_status(since: float, reason: str, relay: str, relay_reason: str) -> PathStatus:
-    """Of a peer that cannot be reached, with why the direct path and why the relay does not serve."""
+def connecting_status(since: float, reason: str, relay: str, relay_reason: str, now: float) -> PathStatus:
+    """Of a peer that cannot be reached, with why the direct path and why the relay does not serve.
+
+    One that has left its relay, too, is not there at all.
+    """
+    if relay_reason == LEFT:
+        return PathStatus(
+            ConnectionState.CONNECTING, since, f"offline; last connected {span(now - since)} ago", relay=relay
+        )
     more = f"the relay {relay}: {relay_reason or 'not open yet'}" if relay else relay_reason or "a relay is needed"
     text = f"{reason}: {more}" if reason == NO_DIRECT_PATH or relay or relay_reason else reason
     return PathStatus(ConnectionState.CONNECTING, since, text, relay=relay)
