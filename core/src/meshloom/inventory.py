@@ -1,14 +1,11 @@
 """What is installed and what would run here: the data and the text of ``meshloom plugins`` and ``config check``."""
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import attrs
 
 from meshloom.errors import ConfigError, MeshError
 from meshloom.plugins import Plugins
-from meshloom.service import read_setup
 from meshloom.text import printable
 
 
@@ -58,13 +55,14 @@ def _verdict(offer: Offer) -> str:
     return f"no: {offer.objection}" if offer.objection else "yes"
 
 
-def check_config(config: type[Any], kinds: Sequence[str], file: Path) -> list[str]:
-    """What is wrong with a service's configuration file, a sentence each; empty where it would start with it.
+def problems_of(read: Callable[[], object]) -> list[str]:
+    """Returns what is wrong with a configuration, a sentence each; nothing where a program would start with it.
 
-    Takes the same arguments as :func:`meshloom.service.read_setup`, and starts nothing.
+    Args:
+        read: Reads and checks it exactly as the program's start does.
     """
     try:
-        read_setup(config, kinds, file)
+        read()
     except MeshError as error:
         return list(error.sentences) if isinstance(error, ConfigError) else [str(error)]
     return []

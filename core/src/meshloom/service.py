@@ -40,12 +40,14 @@ class Setup(Generic[T]):
         plugins: The plugins that are loaded.
         chosen: The backend of each kind that the service uses, by kind: ``store``, ``bus``, ``tunnel``.
         several: The same for kinds of which it uses several side by side: ``transport``.
+        source: The file that it was read from; empty where there is none.
     """
 
     config: T
     plugins: Plugins
     chosen: Mapping[str, Chosen[Any, Any]]
     several: Mapping[str, list[Chosen[Any, Any]]]
+    source: str = ""
 
 
 def read_setup(
@@ -106,6 +108,7 @@ def read_setup(
         plugins,
         {kind: parts[kind] for kind in kinds if kind not in SEVERAL},
         {kind: parts[kind] for kind in kinds if kind in SEVERAL},
+        source,
     )
 
 

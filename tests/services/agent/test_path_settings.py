@@ -8,12 +8,12 @@ from meshloom.model.keys import PrivateKey
 from meshloom.protocol.ice import CandidateKind, Timers
 from meshloom.protocol.signal import SignalKind
 from meshloom.rpc import daemon_pb2 as pb
+from meshloom_agent.checked import checked_environment
 from meshloom_agent.cli.path_options import login_fields
 from meshloom_agent.config import AgentConfig
 from meshloom_agent.daemon import Daemon
 from meshloom_agent.daemon_service import merged
 from meshloom_agent.files import AgentSettings, StateDir
-from meshloom_agent.main import checked_environment
 from meshloom_agent.mesh import Mesh, MeshOptions, RemotePeer
 from meshloom_agent.network import external_addresses
 from meshloom_agent.path_settings import in_environment, mesh_options, relay_transports

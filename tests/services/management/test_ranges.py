@@ -13,7 +13,7 @@ from meshloom.model.overlay import LARGEST, NEVER, objection
 from meshloom_front.config import ServerConfig
 from meshloom_management.accounts import Accounts, NewAccounts
 from meshloom_management.addresses import RelayCredentials, ServiceAddresses, TurnCredentials
-from meshloom_management.main import check_ranges
+from meshloom_management.configured import check_ranges
 from meshloom_management.nearby import resolved
 
 pytestmark = pytest.mark.anyio

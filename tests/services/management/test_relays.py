@@ -18,7 +18,7 @@ from meshloom.testing.fakes.transport import MemoryRelays, MemoryTransport
 from meshloom.testing.transport_ground import until
 from meshloom_front.config import RelayTable, ServerConfig
 from meshloom_management.addresses import RelayCredentials, ServiceAddresses
-from meshloom_management.main import service_addresses
+from meshloom_management.configured import service_addresses
 from meshloom_management.relay_watch import RelayWatch
 from meshloom_management.updates import Updates
 

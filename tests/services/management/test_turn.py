@@ -14,7 +14,7 @@ from meshloom.rpc import management_pb2 as pb
 from meshloom.testing import samples
 from meshloom_front.config import ServerConfig, TurnTable
 from meshloom_management.addresses import RelayCredentials, ServiceAddresses, TurnCredentials
-from meshloom_management.main import service_addresses
+from meshloom_management.configured import service_addresses
 from meshloom_management.maps.builder import netbird_config
 from meshloom_management.updates import Updates
 

@@ -15,11 +15,12 @@ import click
 from meshloom import __version__
 from meshloom.config import keys_of
 from meshloom.errors import ConfigError, MeshError
-from meshloom.inventory import check_config, describe_offers, offers
+from meshloom.inventory import describe_offers, offers, problems_of
 from meshloom.log_levels import level_number, set_levels
 from meshloom.log_lines import log_to
 from meshloom.service import Setup, installed_plugins, read_setup
 from meshloom.terminal import say, say_error, show_crash
+from meshloom_front.checking import Check, check_setup
 from meshloom_front.config import ServerConfig
 from meshloom_front.memory import keep_freed_memory
 
@@ -40,12 +41,14 @@ class ServerGroup(click.Group):
     Args:
         config: The class of its own keys.
         kinds: Kinds of backend that it uses.
+        checks: Look at its configuration.
     """
 
-    def __init__(self, *args: Any, config: type[ServerConfig], kinds: Sequence[str], **more: Any) -> None:
+    def __init__(
+        self, *args: Any, config: type[ServerConfig], kinds: Sequence[str], checks: Sequence[Check], **more: Any
+    ) -> None:
         super().__init__(*args, **more)
-        self.config = config
-        self.kinds = kinds
+        self.config, self.kinds, self.checks = config, kinds, checks
 
 
 def example(line: str) -> str:
@@ -54,7 +57,13 @@ def example(line: str) -> str:
 
 
 def server_commands(
-    name: str, about: str, kinds: Sequence[str], run: Run, renamed: Mapping[str, str] | None = None
+    name: str,
+    about: str,
+    kinds: Sequence[str],
+    run: Run,
+    *,
+    checks: Sequence[Check] = (),
+    renamed: Mapping[str, str] | None = None,
 ) -> ServerGroup:
     """A group that runs the server where no command is given.
 
@@ -63,6 +72,7 @@ def server_commands(
         about: One sentence for its help.
         kinds: Kinds of backend that it uses.
         run: Serves until told to stop.
+        checks: Look at its configuration before it starts, and for ``config check``.
         renamed: Environment variables of NetBird's that are read where ours are not set, by our names.
     """
     keys = list(keys_of(ServerConfig))
@@ -72,6 +82,7 @@ def server_commands(
         cls=ServerGroup,
         config=ServerConfig,
         kinds=kinds,
+        checks=checks,
         help=about,
         invoke_without_command=True,
         context_settings={"auto_envvar_prefix": None, "help_option_names": ["-h", "--help"]},
@@ -81,13 +92,12 @@ def server_commands(
         "--config", "file", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (TOML)."
     )
     @click.pass_context
-    def group(context: click.Context, /, file: Path | None, **flags: str | None) -> None:
-        given = {key.name: flags.get(key.name.replace(".", "_")) for key in keys}
-        context.obj = partial(
-            _setup, kinds, renamed or {}, file, {name: text for name, text in given.items() if text is not None}
-        )
+    def group(context: click.Context, /, file: Path | None, **given: str | None) -> None:
+        texts = {key.name: given.get(key.name.replace(".", "_")) for key in keys}
+        flags = {name: text for name, text in texts.items() if text is not None}
+        context.obj = partial(_setup, kinds, renamed or {}, flags, file=file)
         if context.invoked_subcommand is None:
-            start(context.obj, run)
+            start(context.obj, run, checks)
 
     for each in keys:
         if not each.is_secret:
@@ -121,8 +131,9 @@ def server_commands(
 
     @config.command("check", help="Say what is wrong with a configuration file; nothing is started.", epilog=checking)
     @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-    def check(file: Path) -> None:
-        problems = check_config(ServerConfig, kinds, file)
+    @click.pass_context
+    def check(context: click.Context, file: Path) -> None:
+        problems = problems_of(lambda: check_setup(context.obj(file=file), checks))
         say(*problems, error=True)
         if problems:
             sys.exit(EXIT_CONFIG)
@@ -132,19 +143,20 @@ def server_commands(
 
 
 def _setup(
-    kinds: Sequence[str], renamed: Mapping[str, str], file: Path | None, flags: dict[str, str]
+    kinds: Sequence[str], renamed: Mapping[str, str], flags: dict[str, str], *, file: Path | None
 ) -> Setup[ServerConfig]:
     theirs = {ours: os.environ[name] for ours, name in renamed.items() if name in os.environ}
     return read_setup(ServerConfig, kinds, file, environment={**theirs, **os.environ}, flags=flags)
 
 
-def start(setup: Callable[[], Setup[ServerConfig]], run: Run) -> None:
+def start(setup: Callable[[], Setup[ServerConfig]], run: Run, checks: Sequence[Check]) -> None:
     """Read the configuration and run; ends the process with a sentence and a code where it cannot."""
     sys.excepthook = show_crash
     signal.signal(signal.SIGHUP, lambda *_: None)  # ends nothing, not even before there is something to read again
     with_uvloop: dict[str, Any] = {"backend": "asyncio", "backend_options": {"use_uvloop": True}}
     try:
         made = setup()
+        check_setup(made, checks)
         _log_from(made.config.log_level)
         keep_freed_memory()
         anyio.run(run, made, **with_uvloop)

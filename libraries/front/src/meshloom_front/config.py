@@ -11,6 +11,7 @@ from meshloom.config import Secret, key
 from meshloom.errors import ConfigError
 from meshloom.log_levels import LISTED
 from meshloom_front.forwarded import LOOPBACK, Proxies
+from meshloom_front.listening import parse_address
 from meshloom_front.own_address import own_address
 
 
@@ -156,11 +157,12 @@ class ServerConfig:
         """The public URL, guessed where it is not given.
 
         Raises:
-            ConfigError: It is no http or https URL.
+            ConfigError: It is no http or https URL, or `listen` is no address.
         """
         if not self.public_url:
-            host, _, port = self.listen.rpartition(":")
-            guess = host if host.strip("[]") not in ("", "0.0.0.0", "::") else own_address()
+            host, port = parse_address(self.listen, "listen")
+            shown = f"[{host}]" if ":" in host else host
+            guess = shown if host not in ("", "0.0.0.0", "::") else own_address()
             return f"{'https' if self.tls.certificate else 'http'}://{guess}:{port}"
         return checked_url(self.public_url, "public_url")
 

@@ -18,6 +18,16 @@ def parse_address(text: str, key: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def check_address(text: str, key: str) -> None:
+    """Looks whether this host has an address; its port is not touched, since a server may have it already.
+
+    Raises:
+        ConfigError: The address is wrong, or another host's.
+    """
+    parse_address(text, key)
+    listen(f"{text.rpartition(':')[0]}:0", key, value=text).close()
+
+
 def listen(text: str, key: str, kind: socket.SocketKind = socket.SOCK_STREAM, *, value: object = None) -> socket.socket:
     """A bound socket (for TCP: listening soon) at that address; an empty host is every address of both families.
 

@@ -37,8 +37,12 @@ def checked_relay_url(text: str, key: str) -> str:
         raise ConfigError(f"{key} = {error}") from error
 
 
-def relay_secrets(config: ServerConfig) -> tuple[str, ...]:
+def relay_secrets(config: ServerConfig, *, makes: bool = True) -> tuple[str, ...]:
     """The secrets of tokens, the one to sign with first; made and kept in the data folder where none is given.
+
+    Args:
+        config: The server's.
+        makes: Whether a missing file is made; otherwise there is no secret yet.
 
     Raises:
         ConfigError: There is none in what is given, or the file cannot be read or written.
@@ -51,6 +55,8 @@ def relay_secrets(config: ServerConfig) -> tuple[str, ...]:
     file = config.data_dir / FILE
     try:
         if not file.exists():
+            if not makes:
+                return ()
             _make(file)
         kept = tuple(line.strip() for line in file.read_text().splitlines() if line.strip())
     except OSError as error:

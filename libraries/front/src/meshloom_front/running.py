@@ -12,7 +12,7 @@ import anyio
 import attrs
 from prometheus_client import CollectorRegistry
 
-from meshloom.errors import ConfigError, MeshError
+from meshloom.errors import MeshError
 from meshloom.notify import tell_ready
 from meshloom_front.config import ServerConfig
 from meshloom_front.forwarded import Proxies
@@ -22,7 +22,7 @@ from meshloom_front.monitoring import open_monitoring
 from meshloom_front.port import PortLimits, SharedTCPPort, Upgrades, open_port
 from meshloom_front.rpc.call import Methods
 from meshloom_front.rpc.server import RPC
-from meshloom_front.tls.certificates import Certificates
+from meshloom_front.tls.certificates import Certificates, certificates
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Parts:
 
 async def serve(config: ServerConfig, parts: Parts) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP reads the certificates again."""
-    certificates = _certificates(config)
+    renewed = certificates(config.tls)
     ready = False
     stop_accepting: Callable[[], None] | None = None
     rpc = RPC(parts.services)
@@ -78,7 +78,7 @@ async def serve(config: ServerConfig, parts: Parts) -> None:
             port = SharedTCPPort(http_protocol(parts.app or _nothing), rpc, limits, parts.upgrades)
             socket = listen(config.listen, "listen")
             stop_accepting = await stack.enter_async_context(
-                open_port(port, socket, certificates.context if certificates else None)
+                open_port(port, socket, renewed.context if renewed else None)
             )
             _log.info("listening on %s, reached as %s", config.listen, config.url)
         ready = True
@@ -87,7 +87,7 @@ async def serve(config: ServerConfig, parts: Parts) -> None:
             async for number in signals:
                 if number is not signal.SIGHUP:
                     break
-                _reload(certificates)
+                _reload(renewed)
         ready = False
         _log.info("stopping")
         if stop_accepting is not None:
@@ -98,16 +98,6 @@ async def serve(config: ServerConfig, parts: Parts) -> None:
             for drain in parts.drain:
                 drains.start_soon(drain)
             drains.start_soon(rpc.stop, GRACE)
-
-
-def _certificates(config: ServerConfig) -> Certificates | None:
-    tls = config.tls
-    if tls.certificate and tls.key:
-        return Certificates(tls.certificate, tls.key)
-    if tls.certificate or tls.key:
-        given, missing = ("certificate", "key") if tls.certificate else ("key", "certificate")
-        raise ConfigError(f"tls.{given} is given without tls.{missing}: give both, or none for a plain port")
-    return None
 
 
 def _most_files() -> int:
@@ -122,11 +112,11 @@ def _most_files() -> int:
     return soft
 
 
-def _reload(certificates: Certificates | None) -> None:
-    if certificates is None:
+def _reload(renewed: Certificates | None) -> None:
+    if renewed is None:
         return
     try:
-        certificates.reload()
+        renewed.reload()
         _log.info("certificates read again")
     except MeshError as error:
         _log.error("%s; the old certificate stays in use", error)

@@ -1,6 +1,5 @@
 """The daemon's gRPC service on its unix socket; the command line's other end."""
 
-import grp
 import logging
 import os
 import re
@@ -19,6 +18,7 @@ from meshloom.rpc import daemon_pb2 as pb
 from meshloom.rpc.daemon_pb2_grpc import DaemonServiceServicer, add_DaemonServiceServicer_to_server
 from meshloom.rpc.diagnostics_pb2_grpc import add_DiagnosticsServicer_to_server
 from meshloom_agent.channel import parse_url
+from meshloom_agent.checked import group_id
 from meshloom_agent.daemon import Daemon
 from meshloom_agent.diagnostics.bundle import write_private
 from meshloom_agent.diagnostics.logs import DaemonLogs
@@ -275,7 +275,7 @@ async def open_socket(
     Raises:
         ConfigError: Another daemon is there, or the socket cannot be made.
     """
-    owner = _group_id(group)
+    owner = group_id(group)
     if await _answers(path):
         raise ConfigError(f"--daemon-addr unix://{path}: another daemon listens there")
     _clear(path)
@@ -299,13 +299,6 @@ async def open_socket(
     finally:
         await server.stop(0.5)
         _clear(path)
-
-
-def _group_id(group: str) -> int | None:
-    try:
-        return grp.getgrnam(group).gr_gid if group else None
-    except KeyError as error:
-        raise ConfigError(f"socket_group = {group!r}: there is no such group") from error
 
 
 def _clear(path: Path) -> None:

@@ -3,23 +3,19 @@
 import logging
 import os
 import signal
-import ssl
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import anyio
 
-from meshloom.errors import ConfigError
 from meshloom.notify import tell_ready
-from meshloom.service import read_setup
 from meshloom.transport import TransportContext
-from meshloom_agent.config import KINDS, AgentConfig
+from meshloom_agent.checked import checked_environment, extra_certificates, read_checked
 from meshloom_agent.container import AgentContainer
 from meshloom_agent.daemon_service import open_socket
 from meshloom_agent.diagnostics.logs import DaemonLogs
-from meshloom_agent.files import AgentSettings, StateDir
-from meshloom_agent.path_settings import in_environment, mesh_options
+from meshloom_agent.files import StateDir
 from meshloom_agent.relays import NamedTransport
 
 _log = logging.getLogger(__name__)
@@ -42,11 +38,11 @@ def run_daemon(
         MeshError: It cannot start, saying why.
     """
     signal.signal(signal.SIGHUP, lambda *_: None)  # ends nothing, not even before there is a log to open again
-    setup = read_setup(AgentConfig, KINDS, config)
+    setup = read_checked(config)
     logs = DaemonLogs()
     logs.install(log_level or setup.config.log_level, log_file)
     files = StateDir(state_dir)
-    roots = _certificates(setup.config.extra_roots)
+    roots = extra_certificates(setup.config.extra_roots)
     environment = checked_environment(setup.config, os.environ)
 
     async def run() -> None:
@@ -88,29 +84,3 @@ def proxy(configured: str, environment: Mapping[str, str] = os.environ) -> str:
     """The HTTP proxy for relays: as configured, else as the environment says; empty for none."""
     names = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
     return configured or next((environment[name] for name in names if environment.get(name)), "")
-
-
-def checked_environment(config: AgentConfig, environment: Mapping[str, str]) -> dict[str, str]:
-    """What the daemon goes by: its environment, and the configuration's word on the router's port.
-
-    Raises:
-        ConfigError: A variable's value cannot be.
-    """
-    made = dict(environment)
-    if not config.port_mapping:
-        made["NB_DISABLE_NAT_MAPPER"] = "true"
-    mesh_options(in_environment(AgentSettings(), made), made)
-    return made
-
-
-def _certificates(file: str) -> bytes:
-    if not file:
-        return b""
-    try:
-        data = Path(file).read_bytes()
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=data.decode("ascii"))
-    except (ssl.SSLError, ValueError) as error:
-        raise ConfigError(f"extra_roots = {file!r}: holds no certificates; they are PEM texts") from error
-    except OSError as error:
-        raise ConfigError(f"extra_roots = {file!r}: cannot be read: {error.strerror}") from error
-    return data

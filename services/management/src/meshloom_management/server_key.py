@@ -30,12 +30,31 @@ def server_key(folder: Path) -> PrivateKey:
     Raises:
         ConfigError: The file is there, but holds no key.
     """
+    kept = kept_key(folder)
+    if kept is not None:
+        return kept
+    made = PrivateKey.of(os.urandom(32))
+    try:
+        write_private(folder / NAME, made.reveal() + "\n")
+    except OSError as error:
+        raise _unusable(folder / NAME, error) from error
+    return made
+
+
+def kept_key(folder: Path) -> PrivateKey | None:
+    """The key in the data folder; None where there is none yet.
+
+    Raises:
+        ConfigError: The file is there, but holds no key.
+    """
     file = folder / NAME
     try:
-        if not file.exists():
-            write_private(file, PrivateKey.of(os.urandom(32)).reveal() + "\n")
-        return PrivateKey.parse(file.read_text())
+        return PrivateKey.parse(file.read_text()) if file.exists() else None
     except (ProtocolError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} holds no key: restore it from a backup; agents know the server by it") from error
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be used: {error.strerror}; check the disk, its owner and mode") from error
+        raise _unusable(file, error) from error
+
+
+def _unusable(file: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{file}: cannot be used: {error.strerror}; check the disk, its owner and mode")

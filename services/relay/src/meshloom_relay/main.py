@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
+from meshloom.config.problems import gather
 from meshloom.errors import ConfigError
 from meshloom.service import Setup
 from meshloom.transport import ServesDatagrams, ServesStreams, Transport, TransportContext
@@ -60,6 +61,16 @@ def add_relay(parts: Parts, setup: Setup[ServerConfig], refusal: Refusal = accep
     return relay
 
 
+def check_relay(setup: Setup[ServerConfig]) -> None:
+    """Checks what the configuration says of this service; no secret is made.
+
+    Raises:
+        ConfigError: Everything that is wrong.
+    """
+    config = setup.config
+    gather(partial(_limits, config), partial(relay_url, config), partial(relay_secrets, config, makes=False))
+
+
 def _limits(config: ServerConfig) -> RelayLimits:
     table = config.relay
     for name in ("max_peers", "max_waiting", "max_per_token", "queue", "total_queue", "total_watched"):
@@ -94,7 +105,7 @@ async def _open_transports(parts: Parts, setup: Setup[ServerConfig], relay: Rela
                 parts.upgrades = Upgrades(PATH, transport.stream_protocol(relay.accept))
             elif isinstance(transport, ServesDatagrams) and not has_datagrams:
                 has_datagrams = True
-                listening = listen(config.listen, "listen", socket.SOCK_DGRAM)
+                listening = stack.enter_context(listen(config.listen, "listen", socket.SOCK_DGRAM))
                 await stack.enter_async_context(transport.serve(listening, _certificate(config), relay.accept))
             else:
                 continue
@@ -110,4 +121,11 @@ def _certificate(config: ServerConfig) -> Callable[[], tuple[bytes, bytes]] | No
     return lambda: (certificate.read_bytes(), key.read_bytes())
 
 
-main = server_commands("meshloom-relay", "Forwards packets of peers that have no direct path.", KINDS, run, RENAMED)
+main = server_commands(
+    "meshloom-relay",
+    "Forwards packets of peers that have no direct path.",
+    KINDS,
+    run,
+    checks=(check_relay,),
+    renamed=RENAMED,
+)

@@ -1,11 +1,13 @@
 """``meshloom-server``: all services in one process, on one TCP port and one UDP port."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import anyio
 import click
 
+from meshloom.config.problems import gather
 from meshloom.errors import MeshError
 from meshloom.model.state import ENTITIES
 from meshloom.service import Setup
@@ -17,13 +19,14 @@ from meshloom_front.config import ServerConfig
 from meshloom_front.monitoring import new_registry
 from meshloom_front.running import Parts, serve
 from meshloom_management.api.endpoints import description
+from meshloom_management.configured import check_management
 from meshloom_management.local.commands import add_local_commands
 from meshloom_management.main import KINDS, management
-from meshloom_relay.main import add_relay
+from meshloom_relay.main import add_relay, check_relay
 from meshloom_server.registered import Registered
 from meshloom_server.signal_peers import RegisteredPeers, end_removed
 from meshloom_signal.main import add_signal
-from meshloom_stun.main import add_stun
+from meshloom_stun.main import add_stun, check_stun
 
 
 async def run(setup: Setup[ServerConfig]) -> None:
@@ -41,8 +44,23 @@ async def run(setup: Setup[ServerConfig]) -> None:
         await serve(setup.config, parts)
 
 
+def check_parts(setup: Setup[ServerConfig]) -> None:
+    """Checks what the configuration says of all parts.
+
+    Raises:
+        ConfigError: Everything that is wrong.
+    """
+    has_relay = setup.config.relay.enabled
+    parts = [partial(check_management, setup, has_relay=has_relay), partial(check_stun, setup)]
+    gather(*parts, *((partial(check_relay, setup),) if has_relay else ()))
+
+
 main = server_commands(
-    "meshloom-server", "Meshloom's server: management, signal, relay and STUN in one process.", KINDS, run
+    "meshloom-server",
+    "Meshloom's server: management, signal, relay and STUN in one process.",
+    KINDS,
+    run,
+    checks=(check_parts,),
 )
 add_local_commands(main)
 

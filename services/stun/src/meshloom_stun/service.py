@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
+from ipaddress import ip_address
 from typing import Any
 
 import anyio
@@ -49,6 +50,27 @@ class StunPorts:
     def both(self) -> tuple[int, int]:
         """The port and the alternate one, 0 where there can be none."""
         return self.port, self.alternate_port or (self.port + 1 if 0 < self.port < MAX_PORT else 0)
+
+
+def check_ports(ports: StunPorts) -> None:
+    """Looks whether there can be such ports; none is touched.
+
+    Raises:
+        ConfigError: There cannot.
+    """
+    for key, port in (("stun_port", ports.port), ("stun_alternate_port", ports.alternate_port)):
+        if not 0 <= port <= MAX_PORT:
+            raise ConfigError(f"{key} = {port}: not a UDP port; write 1 to {MAX_PORT}")
+    if ports.port and ports.alternate_port == ports.port:
+        raise ConfigError(f"stun_alternate_port = {ports.port}: is stun_port, too; choose another, or leave it out")
+    if address := ports.alternate_address:
+        if not ports.port:
+            raise ConfigError("stun_port = 0: with stun_alternate_address, both addresses need the same port; name one")
+        try:
+            family = socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
+        except ValueError:
+            raise ConfigError(f"stun_alternate_address = {address!r}: not an IP address of this host") from None
+        _bound(family, address, 0, "stun_alternate_address").close()
 
 
 class StunService:

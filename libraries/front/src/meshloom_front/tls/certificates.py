@@ -4,6 +4,21 @@ import ssl
 from pathlib import Path
 
 from meshloom.errors import ConfigError
+from meshloom_front.config import TLS
+
+
+def certificates(table: TLS) -> "Certificates | None":
+    """Returns the certificates that a table names; None where it names none.
+
+    Raises:
+        ConfigError: One of the two files is not given, or they cannot be used.
+    """
+    if table.certificate and table.key:
+        return Certificates(table.certificate, table.key)
+    if table.certificate or table.key:
+        given, missing = ("certificate", "key") if table.certificate else ("key", "certificate")
+        raise ConfigError(f"tls.{given} is given without tls.{missing}: give both, or none for a plain port")
+    return None
 
 
 class Certificates:

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -231,10 +231,10 @@ def config() -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def check(file: Path) -> None:
     """Say what is wrong with FILE; nothing is started."""
-    from meshloom.inventory import check_config
-    from meshloom_agent.config import KINDS, AgentConfig
+    from meshloom.inventory import problems_of
+    from meshloom_agent.checked import read_checked
 
-    problems = check_config(AgentConfig, KINDS, file)
+    problems = problems_of(partial(read_checked, file))
     say(*problems, error=True)
     if problems:
         sys.exit(USAGE)

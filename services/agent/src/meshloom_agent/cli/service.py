@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -133,10 +134,10 @@ def install(
 
 def _check(file: Path) -> None:
     from meshloom.errors import ConfigError
-    from meshloom.inventory import check_config
-    from meshloom_agent.config import KINDS, AgentConfig
+    from meshloom.inventory import problems_of
+    from meshloom_agent.checked import read_checked
 
-    if problems := check_config(AgentConfig, KINDS, file):
+    if problems := problems_of(partial(read_checked, file)):
         raise ConfigError(*problems)
 
 

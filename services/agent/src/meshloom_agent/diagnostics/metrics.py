@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from meshloom import __version__
 from meshloom.errors import ConfigError
 from meshloom.port_holder import why_not_bound
+from meshloom_agent.checked import metrics_address
 from meshloom_agent.daemon import Daemon
 from meshloom_agent.report import CONNECTED, PeerReport, Report
 
@@ -83,9 +84,7 @@ async def open_metrics(daemon: Daemon, address: str) -> AsyncIterator[str]:
     Raises:
         ConfigError: It is no address, taken, or not allowed.
     """
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 0xFFFF:
-        raise ConfigError(f"metrics = {address!r}: no address; write host:port, such as 127.0.0.1:9091")
+    host, port = metrics_address(address)
     serving = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -104,12 +103,13 @@ async def open_metrics(daemon: Daemon, address: str) -> AsyncIterator[str]:
             writer.close()
 
     try:
-        server = await asyncio.start_server(serve, host.strip("[]") or None, int(port), limit=8192)
+        server = await asyncio.start_server(serve, host or None, port, limit=8192)
     except OSError as error:
-        why = why_not_bound(error, host.strip("[]"), int(port), socket.SOCK_STREAM)
+        why = why_not_bound(error, host, port, socket.SOCK_STREAM)
         raise ConfigError(f"metrics = {address!r}: cannot listen there: {why}") from error
     async with server:
-        used = f"{host}:{server.sockets[0].getsockname()[1]}"
+        shown = f"[{host}]" if ":" in host else host
+        used = f"{shown}:{server.sockets[0].getsockname()[1]}"
         _log.info("metrics at http://%s/metrics", used)
         yield used
 
