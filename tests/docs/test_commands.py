@@ -97,6 +97,7 @@ def test_running_a_server(internet, machine, document):
         server.wait_for("http://127.0.0.1:8080/api/instance")
         proxied = machine(internet.host("proxied"))
         text.write(proxied)
+        proxied.host.ip("address add 10.0.0.1/24 dev eth0")
         checked = proxied.shell(".venv/bin/meshloom-server config check /etc/meshloom/server.toml")
         assert "good" in checked
 

@@ -9,6 +9,7 @@ import pytest
 
 from meshloom.config.environment import OF_TESTS
 from meshloom.config.variables import VARIABLES
+from meshloom.testing.certificates import make_certificate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,9 +95,15 @@ def test_configuration_in_documents_is_valid(file, blocks, tmp_path):
     for language, text in blocks(file):
         if language == "toml" and "public_url" in text:
             (tmp_path / "secret").write_text("not known")
-            (tmp_path / "server.toml").write_text(
-                re.sub(r'\{ file = ".*?" \}', f'{{ file = "{tmp_path}/secret" }}', text)
+            shown = re.sub(r'\{ file = ".*?" \}', f'{{ file = "{tmp_path}/secret" }}', text)
+            shown = re.sub(r"/etc/meshloom/(fullchain|privkey).pem", rf"{tmp_path}/\1.pem", shown)
+            shown = re.sub(
+                r'^((?:listen|stun_alternate_address) = )"[0-9.]+', r'\1"127.0.0.1', shown, flags=re.MULTILINE
             )
+            made = make_certificate(tmp_path, "mesh.example.net")
+            (tmp_path / "fullchain.pem").write_bytes(made.chain)
+            (tmp_path / "privkey.pem").write_bytes(made.key)
+            (tmp_path / "server.toml").write_text(shown)
             check = [Path(sys.executable).parent / "meshloom-server", "config", "check", tmp_path / "server.toml"]
             done = subprocess.run(check, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr

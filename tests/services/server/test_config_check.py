@@ -184,7 +184,7 @@ BAD = {
     "stun_port = 80000": "stun_port = 80000: not a UDP port; write 1 to 65535",
     'public_url = "https://mesh.test/path"': "a server is reached at a host and a port alone",
     'network_range = "127.0.0.0/16"': "network_range = '127.0.0.0/16': no mesh can have it",
-    '[tls]\ncertificate = "/nowhere"\nkey = "/nowhere"': "tls.certificate = '/nowhere': cannot be used",
+    '[tls]\ncertificate = "/nowhere"\nkey = "/nowhere"': "tls.certificate = '/nowhere': cannot be read",
     "[relay]\nmax_peers = 0": "relay.max_peers = 0: must be at least 1",
     '[turn]\nurls = ["nonsense"]': "turn.urls",
     'log_level = "loud"': "log_level = 'loud': no such level",
