@@ -211,6 +211,7 @@ def test_files_that_are_damaged_are_named_and_left_alone(program):
     assert (code, "Traceback" in said) == (2, False)
     assert f"{server.data}/server.key holds no key" in said
     assert (server.data / "server.key").read_text() == "nonsense"
+    (server.data / "server.key").unlink()
     (server.data / "meshloom.db").write_text("nonsense" * 200)
     code, said = server.refused()
     assert code == 1
