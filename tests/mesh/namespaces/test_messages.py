@@ -24,14 +24,14 @@ class Row:
         at: Name of the host.
         argv: What is run; `meshloom` with the host's daemon, and a path with nothing added.
         text: What it says, in one line; names in braces are those of the world.
-        code: Its exit code.
+        code: Its exit code; None where it depends on the machine that runs the tests.
     """
 
     situation: str
     at: str
     argv: str
     text: str
-    code: int
+    code: int | None
 
 
 TABLE = [
@@ -85,7 +85,7 @@ TABLE = [
     Row("the same by address", "laptop", "ping {address}", "error: that is this machine", 1),
     Row("a ping through a relay", "laptop", "ping far -c 2", ", relayed through rel://{host}:80 by WebSocket (", 0),
     Row("the relays", "laptop", "status -d", "[rel://{host}:80] is Available by WebSocket", 0),
-    Row("free space", "laptop", "doctor", "is private and has {space} left", 0),
+    Row("free space", "laptop", "doctor", "is private and has {space} left", None),
     Row("another name", "laptop", "up -n other", "warning: this machine stays {laptop}: --hostname counts when", 6),
     Row("nobody of that name", "laptop", "ping nobody", "error: nobody: no such peer, or no policy lets this", 1),
     Row("a policy cut", "laptop", "cut ping far", "error: far: no such peer, or no policy lets this", 1),
@@ -202,7 +202,7 @@ def test_each_situation_has_its_words_and_its_exit_code(internet, server, agent)
             all(part in line for part in parts) and (len(parts) == 1 or " GiB" in line or " TiB" in line)
             for line in said.splitlines()
         )
-        if not is_said or code != row.code or "Traceback" in said:
+        if not is_said or row.code not in (code, None) or "Traceback" in said:
             wrong.append(f"{row.situation}: {expected!r}, {row.code}\n  but {code}: {said}")
     assert not wrong, "\n".join(wrong)
     log = server.log.read_text()
