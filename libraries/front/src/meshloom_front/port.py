@@ -212,7 +212,7 @@ class _Connection(asyncio.Protocol):
 
         protocol.connection_lost = connection_lost
         if isinstance(transport, TLSConnection):
-            transport.is_free = True
+            transport.is_bounded = True
         start = time.thread_time()
         self._give(protocol)
         if not transport.is_closing():

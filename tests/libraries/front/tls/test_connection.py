@@ -174,7 +174,7 @@ async def test_a_known_caller_is_read_from_in_large_pieces(port):
 async def test_another_protocol_goes_on_with_a_connection_and_bounds_it_itself(port):
     reader, writer = await port.client()
     await until(lambda: port.connection()._session.agreed)
-    port.connection().caller._pace = Pace(1e-9, 1.0, time.monotonic)
+    port.connection().caller._pace = Pace(1.0, 1.0, time.monotonic)
     said = b"GET /relay HTTP/1.1\r\n" + bytes(1000)
     writer.write(said)
     with anyio.fail_after(10):
@@ -183,6 +183,33 @@ async def test_another_protocol_goes_on_with_a_connection_and_bounds_it_itself(p
         more = bytes(range(256)) * 400
         writer.write(more)
         assert await reader.readexactly(len(more)) == more
+
+
+async def test_records_that_say_little_are_paid_for_where_another_protocol_bounds_what_is_said(port, spent):
+    reader, writer = await port.client()
+    writer.write(b"GET /relay HTTP/1.1\r\n" + bytes(1000))
+    with anyio.fail_after(10):
+        await reader.readexactly(1021)
+    connection = port.connection()
+    for _ in range(3):
+        writer.write(bytes(5000))
+        with anyio.fail_after(10):
+            await reader.readexactly(5000)
+    paid = len(spent)
+    writer.write(bytes(5000))
+    with anyio.fail_after(10):
+        await reader.readexactly(5000)
+    assert len(spent) == paid
+    for _ in range(200):
+        writer.write(b"x")
+        with anyio.fail_after(10):
+            await reader.readexactly(1)
+    assert len(spent) >= paid + 199
+    port.port.callers.turns.pace = Pace(1e-9, 0.0, time.monotonic)
+    port.port.callers.turns.pace.spend(1e-6)
+    writer.write(b"x")
+    await until(lambda: connection._later)
+    await until(lambda: not connection.is_reading())
 
 
 async def test_who_makes_the_server_answer_and_does_not_read_is_read_from_no_more(port):

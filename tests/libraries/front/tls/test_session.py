@@ -9,19 +9,26 @@ from hypothesis import strategies as st
 
 from meshloom.errors import ProtocolError
 from meshloom_front.tls.certificates import Certificates
+from meshloom_front.tls.hello import AGAIN
 from meshloom_front.tls.session import RECORD, Session
 
 ROOM = memoryview(bytearray(2 * RECORD))
 
 
 @pytest.fixture(scope="module")
-def contexts(tmp_path_factory):
-    """Of the server, and of a client that believes it."""
+def files(tmp_path_factory):
+    """A certificate, and its key."""
     folder = tmp_path_factory.mktemp("tls")
     files = folder / "cert.pem", folder / "key.pem"
     made = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     named = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
     subprocess.run([*made, "-keyout", files[1], "-out", files[0], *named], check=True, capture_output=True)
+    return files
+
+
+@pytest.fixture(scope="module")
+def contexts(files):
+    """Of the server, and of a client that believes it."""
     return Certificates(*files).context, ssl.create_default_context(cafile=files[0])
 
 
@@ -118,3 +125,22 @@ def test_a_record_that_was_changed_is_refused(contexts, at, byte):
     sealed[changed : changed + 1] = bytes([sealed[changed] ^ (byte[0] or 1)])
     with pytest.raises(ProtocolError):
         pair.session.receive(sealed)
+
+
+def test_a_client_that_has_to_say_hello_again_does_so(files, contexts):
+    server = Certificates(*files).context
+    server.set_ecdh_curve("secp384r1")  # of which a client sends no key unasked
+    pair = Pair((server, contexts[1]))
+    with pytest.raises(ssl.SSLWantReadError):
+        pair.client.do_handshake()
+    pair.session.receive(pair.outgoing.read())
+    answer = pair.session.take()
+    assert AGAIN in answer
+    pair.incoming.write(answer)
+    assert pair.agree().session.receive(pair.says(b"hello")) == b"hello"
+
+
+def test_a_long_hello_is_refused_before_there_is_memory_for_it(contexts):
+    session = Session(contexts[0], ROOM)
+    with pytest.raises(ProtocolError, match="longer than a record"):
+        session.receive(b"\x16\x03\x01\x00\x32\x01" + (130_000).to_bytes(3) + bytes(46))

@@ -20,6 +20,8 @@ from meshloom_front.tls.session import Session
 
 _log = logging.getLogger(__name__)
 
+SAYS_LITTLE: Final = 8
+"""Records are worth their cost where an eighth of their bytes says something to the protocol above."""
 READ: Final = 1 << 15
 """Bytes of a known caller that are read at a time; the memory for so many stays allocated."""
 
@@ -42,7 +44,8 @@ class TLSConnection(asyncio.BufferedProtocol, asyncio.Transport):
 
     Attributes:
         caller: Pays for the work. The protocol above sets it when it hears of the connection.
-        is_free: Whether nobody has to pay, since the protocol above bounds by itself what comes.
+        is_bounded: Whether the protocol above bounds by itself what is said. Nobody then has to pay for records but for
+            those that say next to nothing.
     """
 
     caller: Caller
@@ -55,7 +58,7 @@ class TLSConnection(asyncio.BufferedProtocol, asyncio.Transport):
         self._above: Any = above
         self._is_buffered = isinstance(above, asyncio.BufferedProtocol)
         self._later = b""
-        self._is_full = self._closes = self.is_free = False
+        self._is_full = self._closes = self.is_bounded = self._is_worth_it = False
 
     # The network below.
 
@@ -67,12 +70,12 @@ class TLSConnection(asyncio.BufferedProtocol, asyncio.Transport):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         """As much is read of a stranger as may be worked on at once."""
-        return self._rooms.read if self.is_free or self.caller.proven else self._rooms.read[:AT_A_TIME]
+        return self._rooms.read if self._is_free else self._rooms.read[:AT_A_TIME]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Records come, or parts of them."""
         came = self._rooms.read[:nbytes]
-        if (self.is_free or self.caller.proven) and not self._later:
+        if self._is_free and not self._later:
             self._give(self._receive(came))
             return
         self._later += came
@@ -101,17 +104,21 @@ class TLSConnection(asyncio.BufferedProtocol, asyncio.Transport):
         self._reading.release(Reading.UNSENT)
         self._above.resume_writing()
 
+    @property
+    def _is_free(self) -> bool:
+        return self.caller.proven or self._is_worth_it
+
     def _work(self) -> None:
         caller = self.caller
         while self._later and not self._reading.is_held and not self._below.is_closing():
-            if not (self.is_free or caller.may_go_on()):
+            if not caller.may_go_on():
                 self._reading.hold(Reading.TURN)
                 caller.wait(self._take_turn)
                 return
             came, self._later = self._later, b""
             start = time.thread_time()
             said = self._receive(came)
-            if (rest := caller.spend(time.thread_time() - start + EVENT)) > 0 and not self.is_free:
+            if (rest := caller.spend(time.thread_time() - start + EVENT)) > 0:
                 self._reading.hold_for(rest)
             caller.has_turn = True  # what was said is looked at in the same one
             self._give(said)
@@ -127,6 +134,7 @@ class TLSConnection(asyncio.BufferedProtocol, asyncio.Transport):
             _log.debug("a connection ends: %s", error)
             self.close()
             return b""
+        self._is_worth_it = self.is_bounded and len(said) * SAYS_LITTLE >= len(came)
         if answer := self._session.take():
             self._below.write(answer)
             if self._is_full:  # whoever makes this side answer has to read

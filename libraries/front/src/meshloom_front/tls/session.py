@@ -5,6 +5,7 @@ import ssl
 from typing import Final
 
 from meshloom.errors import ProtocolError
+from meshloom_front.tls.hello import Hellos
 
 RECORD: Final = 1 << 14
 """Bytes that one record carries at most (RFC 8446 section 5.1)."""
@@ -23,11 +24,12 @@ class Session:
         ended: Whether the other side says no more.
     """
 
-    __slots__ = ("_incoming", "_outgoing", "_room", "agreed", "ended", "object")
+    __slots__ = ("_answer", "_hellos", "_incoming", "_outgoing", "_room", "agreed", "ended", "object")
 
     def __init__(self, context: ssl.SSLContext, room: memoryview) -> None:
         self._incoming, self._outgoing, self._room = ssl.MemoryBIO(), ssl.MemoryBIO(), room
         self.object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._hellos, self._answer = Hellos(), b""
         self.agreed = self.ended = False
 
     def receive(self, data: bytes | memoryview) -> bytes:
@@ -36,14 +38,11 @@ class Session:
         Raises:
             ProtocolError: They are not TLS, or there is no agreement.
         """
-        self._incoming.write(data)
         try:
             if not self.agreed:
-                self.object.do_handshake()
-                self.agreed = True
-            return self._read()
-        except ssl.SSLWantReadError:
-            return b""
+                data = self._agree(bytes(data))
+            self._incoming.write(data)
+            return self._read() if self.agreed else b""
         except ssl.SSLError as error:
             raise ProtocolError(f"TLS fails: {error.reason or error}") from error
 
@@ -65,14 +64,28 @@ class Session:
 
     def take(self) -> bytes:
         """Returns what is to be sent though nobody asked for it: parts of the handshake, alerts, new keys."""
-        return self._outgoing.read()
+        answer, self._answer = self._answer + self._outgoing.read(), b""
+        return answer
 
     def close(self) -> bytes:
         """Returns the bytes that say that nothing follows; the other side need not say so too."""
         if self.agreed:
             with contextlib.suppress(ssl.SSLError):  # the other side has not said so, or the session is broken
                 self.object.unwrap()
-        return self._outgoing.read()
+        return self.take()
+
+    def _agree(self, data: bytes) -> bytes:
+        """Goes on with the handshake; returns what came after its end."""
+        while data and not self.agreed:
+            now, data = self._hellos.split(data)
+            self._incoming.write(now)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self.object.do_handshake()
+                self.agreed = True
+            answer = self._outgoing.read()
+            self._hellos.answered(answer)
+            self._answer += answer
+        return data
 
     def _read(self) -> bytes:
         room, size, parts = self._room, 0, []
