@@ -16,12 +16,14 @@ from meshloom_front.callers import Caller
 from meshloom_front.costs import EVENT
 from meshloom_front.incoming import AT_A_TIME
 from meshloom_front.reading import Reading
-from meshloom_front.tls.session import Session
+from meshloom_front.tls.session import RECORD, Session
 
 _log = logging.getLogger(__name__)
 
 SAYS_LITTLE: Final = 8
 """Records are worth their cost where an eighth of their bytes says something to the protocol above."""
+SAYS_IT_LATER: Final = RECORD + 1024
+"""Bytes that may come before they have said something: those of a record of which a part is on its way."""
 READ: Final = 1 << 15
 """Bytes of a known caller that are read at a time; the memory for so many stays allocated."""
 
@@ -58,7 +60,8 @@ class TLSConnection(asyncio.BufferedProtocol, asyncio.Transport):
         self._above: Any = above
         self._is_buffered = isinstance(above, asyncio.BufferedProtocol)
         self._later = b""
-        self._is_full = self._closes = self.is_bounded = self._is_worth_it = False
+        self._is_full = self._closes = self.is_bounded = False
+        self._said_nothing = SAYS_IT_LATER + 1
 
     # The network below.
 
@@ -106,7 +109,7 @@ class TLSConnection(asyncio.BufferedProtocol, asyncio.Transport):
 
     @property
     def _is_free(self) -> bool:
-        return self.caller.proven or self._is_worth_it
+        return self.caller.proven or (self.is_bounded and self._said_nothing <= SAYS_IT_LATER)
 
     def _work(self) -> None:
         caller = self.caller
@@ -134,7 +137,8 @@ class TLSConnection(asyncio.BufferedProtocol, asyncio.Transport):
             _log.debug("a connection ends: %s", error)
             self.close()
             return b""
-        self._is_worth_it = self.is_bounded and len(said) * SAYS_LITTLE >= len(came)
+        if self.is_bounded:
+            self._said_nothing = max(0, self._said_nothing + len(came) - SAYS_LITTLE * len(said))
         if answer := self._session.take():
             self._below.write(answer)
             if self._is_full:  # whoever makes this side answer has to read
