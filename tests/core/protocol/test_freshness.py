@@ -47,6 +47,23 @@ def test_a_challenge_is_good_for_a_while(later, good):
     assert challenges.is_good(challenge) is good
 
 
+@pytest.mark.parametrize(
+    ("registered", "now", "good"),
+    [(-60, 0, True), (0, 0, True), (0.001, 0.002, False), (1, 1, False), (LIFETIME / 2, LIFETIME, False)],
+)
+def test_a_challenge_from_before_the_registration_proves_nothing(registered, now, good):
+    clock = Clock()
+    challenges = Challenges(SERVER, clock, os.urandom)
+    proof, since = request_proof(challenges.issue(), "Logout", os.urandom), clock.now + registered
+    clock.now += now
+    assert challenges.proves(proof, "Logout", since) is good
+
+
+def test_a_registration_that_has_not_come_yet_keeps_nobody_out():
+    challenges = Challenges(SERVER, Clock(), os.urandom)
+    assert challenges.proves(request_proof(challenges.issue(), "Sync", os.urandom), "Sync", Clock().now + 3600)
+
+
 def test_every_instance_with_the_key_takes_the_challenge_and_nobody_else_does():
     clock = Clock()
     challenge = Challenges(SERVER, clock, os.urandom).issue()

@@ -48,19 +48,33 @@ class Challenges:
         made = int(self._clock() * 1000).to_bytes(_TIME) + self._entropy(_RANDOM)
         return made + self._code(made)
 
-    def is_good(self, challenge: bytes) -> bool:
-        """Tells whether this server handed the challenge out, less than :data:`LIFETIME` seconds ago."""
+    def is_good(self, challenge: bytes, since: float = 0.0) -> bool:
+        """Tells whether this server handed the challenge out, less than :data:`LIFETIME` seconds ago.
+
+        Args:
+            challenge: What was handed out.
+            since: Seconds since 1970 before which no challenge counts. A moment that has not come yet was written
+                down before the clock was set back, and keeps nobody out.
+        """
         made, code = challenge[: _TIME + _RANDOM], challenge[_TIME + _RANDOM :]
         if not hmac.compare_digest(code, self._code(made)):
             return False
-        return -AHEAD <= self._clock() - int.from_bytes(made[:_TIME]) / 1000 <= LIFETIME
+        now, at = self._clock(), int.from_bytes(made[:_TIME])
+        if since <= now and at < int(since * 1000):
+            return False
+        return -AHEAD <= now - at / 1000 <= LIFETIME
 
-    def proves(self, proof: pb.RequestProof, method: str) -> bool:
+    def proves(self, proof: pb.RequestProof, method: str, since: float = 0.0) -> bool:
         """Tells whether a request with this proof was made for the method, after a challenge that is still good.
 
         Nothing is remembered: the caller refuses messages that it has seen.
+
+        Args:
+            proof: The proof of the request.
+            method: The name of the RPC.
+            since: Seconds since 1970: when the sender was registered. What it made earlier does not count.
         """
-        return proof.method == method and len(proof.nonce) == NONCE and self.is_good(proof.challenge)
+        return proof.method == method and len(proof.nonce) == NONCE and self.is_good(proof.challenge, since)
 
     def _code(self, made: bytes) -> bytes:
         return hashlib.blake2b(made, key=self._key, digest_size=_CODE).digest()

@@ -16,6 +16,7 @@ from meshloom_front.rpc.server import RPC
 from meshloom_management.addresses import ServiceAddresses
 from meshloom_management.presence import Presence
 from meshloom_management.rpc import ManagementService, Refusals, seen_nonces
+from meshloom_management.rpc.journal import NAME
 from meshloom_management.updates import Updates
 
 SERVER = PrivateKey.of(b"server's key".ljust(32))
@@ -84,6 +85,7 @@ class Served:
 
     account: object
     service: object
+    seen: object
     updates: object
     rpc: RPC
     path: object
@@ -124,7 +126,7 @@ async def serve(account, tmp_path):
         rpc = RPC([service.methods()])
         path = tmp_path / f"grpc{len(opened)}"
         server = await asyncio.get_running_loop().create_unix_server(rpc, path)
-        served = Served(account, service, updates, rpc, path, counted, refusals)
+        served = Served(account, service, seen, updates, rpc, path, counted, refusals)
         opened.append((server, served, memory))
         return served
 
@@ -138,7 +140,11 @@ async def serve(account, tmp_path):
             await served.rpc.stop(grace=1)
             memory.__exit__(None, None, None)
 
-    start.stop = stop
+    def forget():
+        """The messages that came are forgotten, as if an older server had been there."""
+        (tmp_path / NAME).unlink()
+
+    start.stop, start.forget = stop, forget
     yield start
     await stop()
 

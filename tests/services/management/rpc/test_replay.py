@@ -5,9 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from meshloom.model.keys import PublicKey
 from meshloom.protocol.freshness import LIFETIME, answer_proof, check_answer, request_proof
 from meshloom.rpc import management_pb2 as pb
 from meshloom_management.operations import peers
+from meshloom_management.rpc.seen import STRANGERS
 
 pytestmark = pytest.mark.anyio
 
@@ -136,6 +138,85 @@ async def test_what_was_seen_is_known_after_a_process_that_was_killed(serve, acc
     await agent.login()
 
 
+# What is sent while its sender is not registered.
+
+
+REFUSED = {
+    "SyncMeta": "PERMISSION_DENIED",
+    "Logout": "NOT_FOUND",
+    "Sync": "PERMISSION_DENIED",
+    "Login": "PERMISSION_DENIED",
+}
+
+
+def names_it(agent, method):
+    """A message of a NetBird client that would tell another host name."""
+    meta = pb.PeerSystemMeta(hostname="before")
+    return agent.seal(b"" if method == "Logout" else METHODS[method](meta=meta))
+
+
+async def remove(served, agent):
+    """As an administrator does."""
+    id = served.peer(agent).id
+    await served.account.change(lambda draft: peers.delete(draft, id))
+
+
+async def test_what_opens_is_spent_even_where_it_cannot_be_read_as_what_it_is_sent_as(served):
+    agent, _ = await served.enrolled("laptop")
+    login = agent.seal(agent.login_request(setup_key=served.account.key))
+    assert await agent.refusal("SyncMeta", login) == "INVALID_ARGUMENT"
+    assert await agent.refusal("Login", login) == "ABORTED"
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+async def test_what_a_removed_peer_sent_does_not_count_once_it_is_registered_again(serve, method, killed):
+    served = await serve()
+    agent, _ = await served.enrolled("laptop")
+    await remove(served, agent)
+    recorded = names_it(agent, method)
+    assert await sent_again(agent, method, recorded) == REFUSED[method]
+    if killed:
+        await serve.stop()
+        served = await serve()
+        agent = served.agent("laptop")
+    await agent.login(served.account.key)
+    stream = agent.stream(agent.seal(pb.SyncRequest()))
+    assert await stream.read()
+    assert await sent_again(agent, method, recorded) == "ABORTED"
+    assert served.peer(agent).meta.hostname == "laptop"
+    assert served.updates.is_connected(served.peer(agent).id), "the stream of the peer goes on"
+
+
+async def test_strangers_push_out_nothing_of_what_a_removed_peer_sent(served):
+    agent, _ = await served.enrolled("laptop")
+    await remove(served, agent)
+    recorded = [names_it(agent, method) for method in METHODS]
+    for method, data in zip(METHODS, recorded, strict=True):
+        assert await sent_again(agent, method, data) == REFUSED[method]
+    for number in range(STRANGERS + 1):
+        key = PublicKey.of(number.to_bytes(32))
+        served.seen.see(key, bytes(24), registered=False)
+    await agent.login(served.account.key)
+    for method, data in zip(METHODS, recorded, strict=True):
+        assert await sent_again(agent, method, data) == "ABORTED"
+
+
+async def test_a_removed_peer_that_was_silent_all_the_time_is_remembered_too(serve):
+    """It may have been registered before messages were remembered."""
+    served = await serve()
+    agent, _ = await served.enrolled("laptop")
+    await serve.stop()
+    serve.forget()
+    served = await serve()
+    agent = served.agent("laptop")
+    await remove(served, agent)
+    recorded = names_it(agent, "Logout")
+    assert await agent.refusal("Logout", recorded) == "NOT_FOUND"
+    await agent.login(served.account.key)
+    assert await agent.refusal("Logout", recorded) == "ABORTED"
+
+
 # Agents of ours, which prove that their requests are fresh.
 
 
@@ -201,6 +282,47 @@ async def test_a_proof_counts_once(served, method):
         await agent.login(served.account.key, proof=await agent.proof("Login"))
     assert await sent_again(agent, method, data) == "ABORTED"
     assert served.peer(agent) is not None
+
+
+@pytest.mark.parametrize("was_registered", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+async def test_what_was_made_before_the_registration_does_not_count_after_it(served, clock, method, was_registered):
+    """Nothing needs to be remembered for that: the challenge tells when it was made."""
+    agent = served.agent("laptop")
+    if was_registered:
+        agent = await our_own(served, "laptop")
+        await remove(served, agent)
+    recorded = await proven(agent, method)
+    clock.now += timedelta(milliseconds=1)
+    await agent.login(served.account.key, proof=await agent.proof("Login"))
+    assert await sent_again(agent, method, recorded) == "ABORTED"
+    assert served.peer(agent).meta.hostname == "laptop"
+    await agent.send("SyncMeta", await proven(agent, "SyncMeta"))
+
+
+async def test_a_login_that_takes_its_time_registers_and_counts_once(served, clock):
+    agent = served.agent("laptop")
+    request = await agent.proof("Login")
+    clock.now += timedelta(seconds=LIFETIME - 1)
+    sent, _ = await agent.login(served.account.key, proof=request)
+    assert await agent.refusal("Login", sent) == "ABORTED"
+    await agent.login(proof=await agent.proof("Login"))
+
+
+async def test_a_message_without_a_proof_is_spent_by_its_refusal(served):
+    """The next machine with this key may be one that proves nothing."""
+    agent = await our_own(served, "laptop")
+    recorded = names_it(agent, "SyncMeta")
+    assert await agent.refusal("SyncMeta", recorded) == "ABORTED"
+    await remove(served, agent)
+    await agent.login(served.account.key)
+    assert await agent.refusal("SyncMeta", recorded) == "ABORTED"
+
+
+async def test_a_clock_that_is_set_back_keeps_no_peer_out(served, clock):
+    agent = await our_own(served, "laptop")
+    clock.now -= timedelta(hours=1)
+    await agent.send("SyncMeta", await proven(agent, "SyncMeta"))
 
 
 async def test_an_agents_logout_has_its_proof_and_nothing_else(served):

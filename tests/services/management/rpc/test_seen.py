@@ -95,6 +95,21 @@ def test_what_was_seen_of_a_stranger_counts_once_it_is_registered():
     assert len(kept) == 1
 
 
+def test_what_a_removed_sender_sends_is_remembered_in_its_own_room():
+    kept = []
+    seen = memory(keep=lambda *record: kept.append(record))
+    seen.register(SENDERS[0])
+    seen.register(SENDERS[0])
+    assert len(kept) == 1, "a sender that never sent anything is remembered too"
+    assert (seen.remembers(SENDERS[0]), seen.remembers(SENDERS[1])) == (True, False)
+    for number in range(10 * LONGEST):
+        assert seen.see(SENDERS[0], nonce(number), registered=False)
+    for number in range(1, STRANGERS + 2):
+        assert seen.see(PublicKey.of(number.to_bytes(32)), nonce(0), registered=False)
+    assert not any(seen.see(SENDERS[0], nonce(10 * LONGEST - 1 - age), registered=False) for age in range(LONGEST))
+    assert seen.size == OVERHEAD + LONGEST * MARK
+
+
 # The file.
 
 
@@ -132,6 +147,14 @@ def test_what_was_written_by_half_is_dropped_and_the_rest_counts(tmp_path_factor
         assert seen.see(SENDERS[1], nonce(0), registered=True)
     with seen_nonces(folder, SERVER, lambda: SENDERS) as seen:
         assert not seen.see(SENDERS[1], nonce(0), registered=True), "it was written after what was dropped"
+
+
+def test_a_sender_that_never_sent_anything_is_in_the_file_too(open_memory):
+    with open_memory() as seen:
+        seen.register(SENDERS[0])
+    with open_memory() as seen:
+        assert seen.remembers(SENDERS[0])
+        assert not seen.remembers(SENDERS[1])
 
 
 def test_the_file_is_its_owners_alone_and_does_not_grow_for_ever(open_memory, tmp_path, monkeypatch):

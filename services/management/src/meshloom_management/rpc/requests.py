@@ -7,7 +7,7 @@ from typing import Final, Generic, TypeVar
 import attrs
 from google.protobuf.message import DecodeError
 
-from meshloom.errors import ProtocolError
+from meshloom.errors import MeshError, ProtocolError
 from meshloom.model.keys import PrivateKey, PublicKey
 from meshloom.model.peer import Peer
 from meshloom.protocol.freshness import Challenges, Nonces, answer_proof
@@ -84,7 +84,7 @@ class Requests:
 
     Args:
         key: The server's key.
-        seen: Remembers the messages of registered senders.
+        seen: Remembers the messages of senders that are or were registered.
     """
 
     def __init__(self, key: PrivateKey, accounts: Accounts, seen: SeenNonces) -> None:
@@ -98,12 +98,15 @@ class Requests:
         """Returns what a sender proves with that its request is fresh."""
         return self._challenges.issue()
 
-    def registered(self, sender: PublicKey) -> None:
-        """Takes note that a sender has been registered, by a message that was opened before."""
+    def remember(self, sender: PublicKey) -> None:
+        """Takes note that a sender has been registered, by a message that was opened before, or has been until now."""
         self._seen.register(sender)
 
     def open(self, data: bytes, kind: type[M], method: str) -> Request[M]:
-        """Opens a message for a method; who is not registered is refused before that costs anything, but for Login.
+        """Opens a message for a method; who never was registered is refused before that costs anything, but for Login.
+
+        What a removed sender sends is opened, since it is spent by that: nobody can send it again in the sender's name
+        once the sender is registered again.
 
         Raises:
             ProtocolError: It cannot be read, or is not its sender's.
@@ -119,33 +122,37 @@ class Requests:
                 raise _not_fresh()
             found = self._accounts.find_peer(key)
             known = None if found is None else found[1]
-            if known is None and method != "Login":
-                raise (
-                    NotFound(f"peer not found: {key}")
-                    if method == "Logout"
-                    else PermissionDenied("peer is not registered")
-                )
-            box = self._box(key) if known is None else self._known_box(key)
+            was_known = known is not None or self._seen.remembers(key)
+            if not was_known and method != "Login":
+                raise _not_registered(key, method)
+            box = self._known_box(key) if was_known else self._box(key)
             plain = box.open(envelope.body)
+            if not self._seen.see(key, nonce, registered=known is not None):  # spent, whatever comes of it
+                raise _not_fresh()
             message = kind.FromString(plain)
         except DecodeError as error:
             raise ProtocolError("the message cannot be read") from error
         proof = message.proof if message.HasField("proof") else None
-        self._check_fresh(key, nonce, known, proof, method)
+        if not self._is_fresh(known, proof, method):
+            raise _not_fresh()
+        if known is None and method != "Login":
+            raise _not_registered(key, method)
         return Request(key, known, plain, message, Answer(box, self._head, proof))
 
-    def _check_fresh(
-        self, key: PublicKey, nonce: bytes, peer: Peer | None, proof: pb.RequestProof | None, method: str
-    ) -> None:
-        """The message counts as seen before anything is done: what fails halfway is not done twice."""
-        may_be_recorded = (
-            (peer is not None and peer.proves) if proof is None else not self._challenges.proves(proof, method)
-        )
-        if may_be_recorded or not self._seen.see(key, nonce, registered=peer is not None):
-            raise _not_fresh()
+    def _is_fresh(self, peer: Peer | None, proof: pb.RequestProof | None, method: str) -> bool:
+        if proof is None:
+            return peer is None or not peer.proves
+        since = 0.0 if peer is None else peer.created_at.timestamp()
+        return self._challenges.proves(proof, method, since)
 
     def _box(self, key: PublicKey) -> Box:
         return Box(self._key, key, self._nonces)
+
+
+def _not_registered(key: PublicKey, method: str) -> MeshError:
+    if method == "Logout":
+        return NotFound(f"peer not found: {key}")
+    return PermissionDenied("peer is not registered")
 
 
 def _not_fresh() -> NotFresh:

@@ -25,11 +25,12 @@ Keep = Callable[[bytes, bytes], None]
 
 
 class SeenNonces:
-    """Remembers the nonces of registered senders, as long as it can.
+    """Remembers the nonces of senders that are or were registered, as long as it can.
 
     Each sender has room of its own: one's traffic pushes out nothing of another's. Senders that were removed are
-    remembered until the room is needed, those that were silent the longest go first. Nothing is kept for good of
-    strangers, who could make as many keys as they like.
+    remembered until the room is needed, those that were silent the longest go first; what they send meanwhile is
+    remembered too, as they may be registered again. Nothing is kept for good of strangers, who could make as many keys
+    as they like.
 
     Args:
         private: The server's key; the marks are made with a secret derived from it.
@@ -56,17 +57,22 @@ class SeenNonces:
         id, mark = self._mark(sender.text.encode()), self._mark(nonce)
         if _has(self._senders.get(id), mark) or _has(self._strangers.get(id), mark):
             return False
-        if registered:
+        if registered or id in self._senders:
             self._add(id, bytes(self._strangers.pop(id, b"")) + mark)
         else:
             self._see_stranger(id, mark)
         return True
 
     def register(self, sender: PublicKey) -> None:
-        """Keeps what was seen of a stranger, who is registered from now on."""
+        """Remembers a sender that is registered, or was, and what was seen of it as a stranger."""
         id = self._mark(sender.text.encode())
-        if marks := self._strangers.pop(id, None):
-            self._add(id, bytes(marks))
+        marks = bytes(self._strangers.pop(id, b""))
+        if marks or id not in self._senders:
+            self._add(id, marks)
+
+    def remembers(self, sender: PublicKey) -> bool:
+        """Tells whether a sender is registered, or was."""
+        return self._mark(sender.text.encode()) in self._senders
 
     def restore(self, sender: bytes, marks: bytes) -> None:
         """Takes over what was kept earlier."""

@@ -109,7 +109,7 @@ class ManagementService:
             ),
         )
         if opened.known is None:
-            self._requests.registered(opened.key)
+            self._requests.remember(opened.key)
             call.prove()
         builder = self._updates.builder(state.account.id)
         response = pb.LoginResponse(
@@ -184,8 +184,10 @@ class ManagementService:
         except Exception as error:
             raise self._failure(error, call) from error
 
-    def _changed(self, _before: AccountState, after: AccountState, change: Change) -> None:
+    def _changed(self, before: AccountState, after: AccountState, change: Change) -> None:
         for gone in change.peers - after.peers.keys():
+            if gone in before.peers:
+                self._requests.remember(before.peers[gone].key)
             self._jobs.end(gone, CallFailed(Status.PERMISSION_DENIED, "peer is not registered"))
 
     def _open(self, data: bytes, kind: type[M], method: str, call: Call) -> Request[M]:
