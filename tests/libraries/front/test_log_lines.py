@@ -7,12 +7,13 @@ PROGRAM = r"""
 import logging
 from types import SimpleNamespace
 from meshloom_front.commands import start
+from meshloom_front.config import ServerConfig
 
 async def run(setup):
     said = "x\n2026 WARNING forged\r\x1b]0;owned\x07\u202e"
     logging.getLogger("meshloom_test").warning("a stranger calls itself %s", said)
 
-start(lambda: SimpleNamespace(config=SimpleNamespace(log_level="info")), run)
+start(lambda: SimpleNamespace(config=ServerConfig(), source="here"), run, ())
 """
 
 
