@@ -165,11 +165,17 @@ class Fresh:
         self.challenges = Challenges(management.key, lambda: 1_700_000_000.0, os.urandom)
         self._opened, self._sealed = management.opened, management.sealed
         management.GetServerKey, management.opened, management.sealed = self.key, self.opened, self.sealed
+        management.Logout = self.logout
         self._number = 0
 
     async def key(self, _request, _context):
         challenge = self.challenges.issue() if self.proves else b""
         return pb.ServerKeyResponse(key=self.management.key.public.text, challenge=challenge)
+
+    async def logout(self, request, _context):
+        self.opened(request, pb.Empty)
+        self.management.peers.pop(request.wgPubKey, None)
+        return pb.Empty(answer=self.sealed(request.wgPubKey, pb.LogoutResponse()))
 
     def opened(self, request, kind):
         message = self._opened(request, kind)

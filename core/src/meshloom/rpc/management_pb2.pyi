@@ -326,10 +326,18 @@ class ServerKeyResponse(_message.Message):
     def __init__(self, key: _Optional[str] = ..., expiresAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., challenge: _Optional[bytes] = ...) -> None: ...
 
 class Empty(_message.Message):
+    __slots__ = ("proof", "answer")
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    proof: RequestProof
+    answer: EncryptedMessage
+    def __init__(self, proof: _Optional[_Union[RequestProof, _Mapping]] = ..., answer: _Optional[_Union[EncryptedMessage, _Mapping]] = ...) -> None: ...
+
+class LogoutResponse(_message.Message):
     __slots__ = ("proof",)
     PROOF_FIELD_NUMBER: _ClassVar[int]
-    proof: RequestProof
-    def __init__(self, proof: _Optional[_Union[RequestProof, _Mapping]] = ...) -> None: ...
+    proof: AnswerProof
+    def __init__(self, proof: _Optional[_Union[AnswerProof, _Mapping]] = ...) -> None: ...
 
 class RequestProof(_message.Message):
     __slots__ = ("challenge", "nonce", "method")

@@ -135,16 +135,25 @@ class ManagementClient:
     async def logout(self) -> None:
         """Leave the account; unknown already is as good.
 
+        A server that proves its answers proves this one, too: a status, or an answer without content, could come from
+        anybody in between.
+
         Raises:
             ManagementUnreachable: Nothing proves that management has forgotten this machine.
         """
 
         async def log_out(exchange: Exchange) -> None:
             try:
-                await answer_of(self._stub.Logout(self._seal(exchange, pb.Empty()), timeout=ANSWER_WITHIN))
+                answer = await answer_of(self._stub.Logout(self._seal(exchange, pb.Empty()), timeout=ANSWER_WITHIN))
             except grpc.aio.AioRpcError as error:
                 if not says_gone(error):
                     raise translated(error, self.address.url) from None
+                answer = pb.Empty()
+            if exchange.proof is None:
+                return
+            if not answer.HasField("answer"):
+                raise ManagementUnreachable(f"nothing proves that management at {self.address.url} has answered")
+            self._check(exchange, self._open(exchange, answer.answer, pb.LogoutResponse).proof)
 
         await self._fresh("Logout", log_out)
 

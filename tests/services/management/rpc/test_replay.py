@@ -351,9 +351,20 @@ async def test_answers_repeat_the_proof_of_their_request(served):
     assert update.proof == answer_proof(request, 2)
 
 
+async def test_the_answer_to_a_logout_proves_that_the_peer_is_gone(served):
+    agent = await our_own(served, "laptop")
+    for _ in range(2):  # the first answer may have been lost
+        request = await agent.proof("Logout")
+        answer = pb.Empty.FromString(await agent.send("Logout", agent.seal(pb.Empty(proof=request))))
+        check_answer(agent.opened(answer.answer.SerializeToString(), pb.LogoutResponse).proof, request)
+        assert served.peer(agent) is None
+
+
 async def test_answers_to_netbird_peers_have_nothing_of_it(served):
     agent, _ = await served.enrolled("laptop")
     _, answer = await agent.login()
     assert not agent.opened(answer, pb.LoginResponse).HasField("proof")
     stream = agent.stream(agent.seal(pb.SyncRequest()))
     assert not agent.opened(await stream.read(), pb.SyncResponse).HasField("proof")
+    assert await agent.send("Logout", agent.seal(b"")) == b""
+    assert await agent.refusal("Logout", agent.seal(b"")) == "NOT_FOUND"

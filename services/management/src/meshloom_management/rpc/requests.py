@@ -52,7 +52,7 @@ class Request(Generic[M]):
 
     Attributes:
         key: The sender's key.
-        known: The sender; None where it is not registered, which only Login allows.
+        known: The sender; None where it is not registered, which Login allows, and a Logout that proves itself fresh.
         plain: The message as it was sealed.
     """
 
@@ -135,7 +135,7 @@ class Requests:
         proof = message.proof if message.HasField("proof") else None
         if not self._is_fresh(known, proof, method):
             raise _not_fresh()
-        if known is None and method != "Login":
+        if known is None and method != "Login" and (method != "Logout" or proof is None):
             raise _not_registered(key, method)
         return Request(key, known, plain, message, Answer(box, self._head, proof))
 

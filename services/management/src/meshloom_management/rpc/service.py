@@ -18,7 +18,7 @@ from meshloom.rpc import management_pb2 as pb
 from meshloom_front.rpc.call import Call, Method, Methods, bidirectional, plain, server_streaming, service, unary
 from meshloom_front.rpc.status import CallFailed, Status
 from meshloom_management.accounts import Accounts
-from meshloom_management.errors import InvalidArgument, PermissionDenied, SetupKeyRefused
+from meshloom_management.errors import InvalidArgument, NotFound, PermissionDenied, SetupKeyRefused
 from meshloom_management.maps.encoding import field
 from meshloom_management.operations import enrolment
 from meshloom_management.presence import Presence
@@ -42,6 +42,8 @@ agents get it that prove their requests, which are Meshloom's; others of the pro
 """
 CHALLENGE = 1001
 """The number of the field that holds a challenge."""
+ANSWER = 1002
+"""The number of the field that holds the sealed answer to a logout."""
 
 
 class ManagementService:
@@ -126,13 +128,20 @@ class ManagementService:
         return b""
 
     async def logout(self, data: bytes, call: Call) -> bytes:
-        """The peer leaves the account, if that is all that the message says."""
+        """The peer leaves the account, if that is all that the message says.
+
+        Who proves that the request is fresh gets a proof that the peer is gone, also where it was gone already.
+        """
         opened = self._open(data, pb.Empty, "Logout", call)
         proof = opened.message.proof if opened.proves else None
         if opened.plain != pb.Empty(proof=proof).SerializeToString():
             raise InvalidArgument("the message says more than that the peer logs out")
-        await enrolment.log_out(self._accounts, opened.key)
-        return b""
+        try:
+            await enrolment.log_out(self._accounts, opened.key)
+        except NotFound:
+            if not opened.proves:
+                raise
+        return field(ANSWER, opened.answer.seal(opened.answer.proof)) if opened.proves else b""
 
     def no_login_of_users(self, _data: bytes, _call: Call) -> bytes:
         """This server has no login of users: agents then ask for a setup key."""
