@@ -9,11 +9,11 @@ import anyio.lowlevel
 import pytest
 import uvloop
 
+from meshloom.pace import Pace
 from meshloom.testing.loops import forgiving
 from meshloom_front import http
 from meshloom_front.costs import CONNECTION_TAKES
 from meshloom_front.http import PIPELINED, http_protocol
-from meshloom_front.pace import Pace
 
 pytestmark = pytest.mark.anyio
 GET = b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n"

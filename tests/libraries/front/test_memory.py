@@ -26,3 +26,14 @@ def faults_of(*arguments):
 
 def test_pages_are_mapped_once():
     assert faults_of("keep") < 100 < faults_of()
+
+
+def test_what_a_server_keeps_is_passed_over_in_the_search_for_garbage():
+    program = """
+import gc
+from meshloom_front.memory import pass_over_what_stays
+kept = [[number] for number in range(50_000)]
+pass_over_what_stays()
+print(gc.get_freeze_count() > 50_000 > len(gc.get_objects()))
+"""
+    assert subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True).stdout == b"True\n"

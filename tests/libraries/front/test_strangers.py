@@ -12,6 +12,7 @@ import anyio
 import pytest
 import uvloop
 
+from meshloom.pace import Pace
 from meshloom.testing.loops import forgiving
 from meshloom_front import port as port_module
 from meshloom_front.costs import CONNECTION_TAKES
@@ -19,7 +20,6 @@ from meshloom_front.http import PROVE, http_protocol
 from meshloom_front.http2 import frames
 from meshloom_front.http2.headers import encode
 from meshloom_front.listening import listen
-from meshloom_front.pace import Pace
 from meshloom_front.port import PortLimits, SharedTCPPort, Upgrades, open_port
 from meshloom_front.rpc.call import bidirectional, plain, service, unary
 from meshloom_front.rpc.calls import CALL_TAKES

@@ -10,9 +10,9 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshloom.pace import Pace
 from meshloom.testing.loops import forgiving
 from meshloom_front import turns as module
-from meshloom_front.pace import Pace
 from meshloom_front.turns import (
     ARREARS,
     CONNECTION_TRICKLE,

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from meshloom.pace import Pace
 from meshloom_front.budget import Budget
 from meshloom_front.crowd import NEARLY_FULL, Crowd, network_of
 from meshloom_front.forwarded import NOBODY, Proxies
-from meshloom_front.pace import Pace
 from meshloom_front.turns import CONNECTION_TRICKLE, Rank, Turn, Turns
 
 PROOF_WITHIN: Final = 60.0

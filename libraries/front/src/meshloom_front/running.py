@@ -18,6 +18,7 @@ from meshloom_front.config import ServerConfig
 from meshloom_front.forwarded import Proxies
 from meshloom_front.http import http_protocol
 from meshloom_front.listening import listen
+from meshloom_front.memory import pass_over_what_stays
 from meshloom_front.monitoring import open_monitoring
 from meshloom_front.port import PortLimits, SharedTCPPort, Upgrades, open_port
 from meshloom_front.rpc.call import Methods
@@ -81,6 +82,7 @@ async def serve(config: ServerConfig, parts: Parts) -> None:
                 open_port(port, socket, renewed.context if renewed else None)
             )
             _log.info("listening on %s, reached as %s", config.listen, config.url)
+        pass_over_what_stays()
         ready = True
         tell_ready()
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Final
 
-from meshloom_front.pace import Pace
+from meshloom.pace import Pace
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import anyio
 
 from meshloom.model.ids import PeerID
-from meshloom_front.pace import Pace
+from meshloom.pace import Pace
 from meshloom_management.urgency import Urgency
 
 UNSENT: Final = 8 << 20

@@ -10,13 +10,13 @@ import anyio
 import pytest
 import uvloop
 
+from meshloom.pace import Pace
 from meshloom.testing.loops import forgiving
 from meshloom_front import callers
 from meshloom_front.costs import EVENT
 from meshloom_front.http import http_protocol
 from meshloom_front.incoming import AT_A_TIME
 from meshloom_front.listening import listen
-from meshloom_front.pace import Pace
 from meshloom_front.port import PortLimits, SharedTCPPort, Upgrades, open_port
 from meshloom_front.rpc.server import RPC
 from meshloom_front.tls.certificates import Certificates

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshloom_front.pace import Pace
+from meshloom.pace import Pace
 
 
 class Clock:
