@@ -1,9 +1,11 @@
 """What strangers send to a server's port: nothing is raised and nothing is kept."""
 
 import asyncio
+import gc
 import os
 import random
 import socket
+import weakref
 
 import pytest
 from aioquic._buffer import Buffer
@@ -13,10 +15,13 @@ from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meshloom.pace import Pace
 from meshloom_transport_quic import Options
 from meshloom_transport_quic.certificates import Shown
+from meshloom_transport_quic.fairness import WAITING, Source
 from meshloom_transport_quic.half_open import BEGUN_BURST, HALF_OPEN, HANDSHAKE, OF_SOURCE, Begun
 from meshloom_transport_quic.server import RETRY_FROM, Server
+from meshloom_transport_quic.turns import Turns
 
 pytestmark = pytest.mark.anyio
 
@@ -48,14 +53,26 @@ class Alone:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
         self.server = Server(self.socket, SHOWN, refuse_all, Options())
+        self.cost, self._cpu = 0.0, 0.0
+        self.allow(1.0)
         self.server._port.close()
         self.port = self.server._port = Port()
+
+    def allow(self, seconds):
+        """So much CPU time for those who are not admitted, of which each turn takes :attr:`cost`."""
+        server, pace = self.server, Pace(0.2, seconds, lambda: 0.0)
+        server.turns = Turns(server._serve, server._too_late, pace, cpu=self.cpu)
+
+    def cpu(self):
+        self._cpu += self.cost
+        return self._cpu
 
     def receive(self, data, address=SENDER):
         self.server._received(data, address, self.server.loop.time())
         self.server._flush()
 
     def close(self):
+        self.server.turns.close()
         for link in list(self.server.links):
             link.abandon()
         if self.server._sweeper is not None:
@@ -190,14 +207,15 @@ async def test_one_source_shuts_nobody_out_and_its_own_oldest_give_way(alone):
     assert len(alone.server.half_open) == RETRY_FROM + OF_SOURCE
     assert others < alone.server.links
     proven(alone, ("198.51.100.1", 5))
-    assert len(alone.server.links) == RETRY_FROM + OF_SOURCE + 1
+    assert {link.remote[0] for link in alone.server.links} > {"198.51.100.1"}
+    assert others < alone.server.links
 
 
 async def test_a_source_that_begins_too_many_handshakes_is_not_heard(alone):
     for number in range(RETRY_FROM):
         alone.receive(first_packets()[1], (f"192.0.2.{number}", 1))
     kept = alone.kept
-    while alone.server._begun.take("203.0.113.1", 0.0):
+    while alone.server._begun.take(bytes([203, 0, 113, 1]), 0.0):
         pass
     alone.server._begun.take = lambda source, now: Begun.take(alone.server._begun, source, 0.0)
     proven(alone, ("203.0.113.1", 1000))
@@ -206,11 +224,59 @@ async def test_a_source_that_begins_too_many_handshakes_is_not_heard(alone):
     assert alone.kept != kept
 
 
+def source(number):
+    return Source(b"network %d" % number, b"source %d" % number)
+
+
 async def test_half_open_connections_are_bounded_whoever_proves_an_address(alone):
     for number in range(HALF_OPEN):
-        assert alone.server.half_open.add(f"link {number}", f"source {number}", 0.0) is None
-    assert alone.server.half_open.add("a new one", "another source", 0.0) == "link 0"
+        assert alone.server.half_open.add(f"link {number}", source(number), 0.0) is None
+    assert alone.server.half_open.add("a new one", source(HALF_OPEN), 0.0) == "link 0"
     assert len(alone.server.half_open) == HALF_OPEN
+
+
+async def test_where_the_allowance_is_used_up_handshakes_wait_and_addresses_must_be_proven(alone):
+    alone.cost = 0.01
+    alone.allow(0.005)
+    alone.receive(first_packets()[1], ("192.0.2.1", 1))
+    assert alone.kept[0] == 1
+    for number in range(300):
+        alone.receive(first_packets()[1], (f"198.51.100.{number % 256}", 1))
+    assert alone.kept[0] == 1
+    assert len(alone.server.turns) == 0, "what any address may have sent waits"
+    for number in range(2 * WAITING):
+        proven(alone, (f"203.0.113.{number}", 1000))
+    assert alone.kept[0] == 1
+    assert len(alone.server.turns) == WAITING
+
+
+async def test_timers_of_half_open_connections_wait_where_the_allowance_is_used_up_and_run_out_again(alone):
+    alone.receive(first_packets()[1])
+    (link,) = alone.server.links
+    alone.cost = 2.0
+    alone.server.due(link)
+    ticks = []
+    link.tick = lambda: ticks.append(1)
+    link._timer.cancel()
+    link._timer = None
+    for _ in range(3):
+        alone.server.due(link)
+    assert (ticks, len(alone.server.turns)) == ([], 1)
+    alone.server._too_late(link)
+    assert link._timer is not None
+
+
+async def test_what_a_connection_kept_is_freed_at_its_end(alone):
+    gc.disable()
+    try:
+        alone.receive(first_packets()[1])
+        (link,) = alone.server.links
+        kept = [weakref.ref(each) for each in (link, link.quic, link.quic.tls)]
+        link.abandon()
+        del link
+        assert [each() for each in kept] == [None] * 3
+    finally:
+        gc.enable()
 
 
 async def test_a_handshake_that_does_not_go_on_is_forgotten(alone):

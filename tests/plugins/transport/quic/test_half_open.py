@@ -1,62 +1,69 @@
-"""Who may begin, and who gives way: addresses, shares and rates."""
+"""Who may begin, and who gives way: shares and rates."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshloom_transport_quic.fairness import Source
 from meshloom_transport_quic.half_open import (
     BEGUN_BURST,
     BEGUN_RATE,
+    HALF_OPEN,
     HANDSHAKE,
     SOURCES,
     Begun,
     HalfOpen,
-    source_of,
 )
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "is_same"),
-    [
-        (("192.0.2.1", 1), ("192.0.2.1", 2), True),
-        (("192.0.2.1", 1), ("192.0.2.2", 1), False),
-        (("192.0.2.1", 1), ("::ffff:192.0.2.1", 1, 0, 0), True),
-        (("2001:db8::1", 1, 0, 0), ("2001:db8::ffff:1", 1, 0, 0), True),
-        (("2001:db8::1", 1, 0, 0), ("2001:db8:0:1::1", 1, 0, 0), False),
-        (("fe80::1%eth0", 1, 0, 2), ("fe80::2", 1, 0, 2), True),
-    ],
-)
-def test_a_source_is_an_ipv4_address_or_a_prefix_of_ipv6(one, other, is_same):
-    assert (source_of(one) == source_of(other)) is is_same
+def source(number):
+    """Two sources in each network."""
+    return Source(b"%d" % (number // 2), b"%d" % number)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=200))
-def test_shares_hold_and_the_oldest_gives_way(steps):
-    half_open, expected = HalfOpen(most=12, of_source=4), []
-    for number, (source, is_added) in enumerate(steps):
+def test_shares_hold_and_the_oldest_of_the_network_with_the_most_gives_way(steps):
+    half_open, expected = HalfOpen(most=12, of_source=5), []
+    for number, (each, is_added) in enumerate(steps):
         if not is_added:
             if expected:
-                half_open.discard(expected.pop(source % len(expected))[0])
+                half_open.discard(expected.pop(each % len(expected))[0])
             continue
-        gone = half_open.add(number, str(source), float(number))
-        same = [link for link, owner in expected if owner == source]
-        must_go = same[0] if len(same) == 4 else expected[0][0] if len(expected) == 12 else None
-        assert gone == must_go
-        expected = [(link, owner) for link, owner in expected if link != gone] + [(number, source)]
+        owners = [owner for _, owner in expected]
+        gone = half_open.add(number, source(each), float(number))
+        if owners.count(source(each)) == 5:
+            assert gone == next(link for link, owner in expected if owner == source(each))
+        elif len(expected) == 12:
+            networks = [owner.network for owner in owners]
+            (owner,) = (owner for link, owner in expected if link == gone)
+            assert networks.count(owner.network) == max(map(networks.count, networks))
+            same = [other for other in owners if networks.count(other.network) == networks.count(owner.network)]
+            assert owners.count(owner) == max(map(owners.count, same))
+            assert gone == next(link for link, other in expected if other == owner)
+        else:
+            assert gone is None
+        expected = [(link, owner) for link, owner in expected if link != gone] + [(number, source(each))]
         assert len(half_open) == len(expected)
     assert half_open.overdue(1e9) == [link for link, _ in expected]
     assert half_open.next_due() == (expected[0][0] + HANDSHAKE if expected else None)
 
 
+def test_a_newcomer_stays_however_many_sources_of_one_network_begin():
+    half_open = HalfOpen()
+    half_open.add("newcomer", Source(b"another", b"another"), 0.0)
+    for number in range(10 * HALF_OPEN):
+        assert half_open.add(number, Source(b"one", b"%d" % (number % 256)), 1.0) != "newcomer"
+    assert len(half_open) == HALF_OPEN
+
+
 def test_a_source_begins_some_handshakes_at_once_and_a_few_each_second():
     begun = Begun()
-    assert [begun.take("one", 0.0) for _ in range(BEGUN_BURST + 1)] == [True] * BEGUN_BURST + [False]
-    assert begun.take("other", 0.0)
-    assert [begun.take("one", 1.0) for _ in range(int(BEGUN_RATE) + 1)] == [True] * int(BEGUN_RATE) + [False]
+    assert [begun.take(b"one", 0.0) for _ in range(BEGUN_BURST + 1)] == [True] * BEGUN_BURST + [False]
+    assert begun.take(b"other", 0.0)
+    assert [begun.take(b"one", 1.0) for _ in range(int(BEGUN_RATE) + 1)] == [True] * int(BEGUN_RATE) + [False]
 
 
 def test_sources_that_are_counted_are_bounded_and_the_oldest_is_forgotten():
     begun = Begun()
     for number in range(3 * SOURCES):
-        begun.take(str(number), 0.0)
+        begun.take(b"%d" % number, 0.0)
     assert len(begun._sources) == SOURCES

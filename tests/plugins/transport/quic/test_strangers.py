@@ -164,13 +164,14 @@ async def test_packets_of_a_stranger_are_looked_at_up_to_a_rate_and_a_peers_all(
     link = server.receivers[0].connection
     looked_at = []
     link.quic.receive_datagram = lambda data, address, now: looked_at.append(len(data))
+    to_link = bytes([0x40]) + link.quic.host_cid
     for _ in range(10 * STRANGERS_BURST):
-        link.receive(bytes(100), ("127.0.0.1", 1), 0.0)
+        link._endpoint._received(to_link + bytes(100), ("127.0.0.1", 1), 0.0)
     assert len(looked_at) <= STRANGERS_BURST
     link.admit()
     looked_at.clear()
     for _ in range(10 * STRANGERS_BURST):
-        link.receive(bytes(STRANGERS_PACKET + 1), ("127.0.0.1", 1), 0.0)
+        link._endpoint._received(to_link + bytes(STRANGERS_PACKET + 1), ("127.0.0.1", 1), 0.0)
     assert len(looked_at) == 10 * STRANGERS_BURST
     del link.quic.receive_datagram
     connection.close()
@@ -184,7 +185,8 @@ async def test_a_large_packet_of_a_stranger_is_not_looked_at(ends, quic, server)
     link = server.receivers[0].connection
     looked_at = []
     link.quic.receive_datagram = lambda data, address, now: looked_at.append(len(data))
-    link.receive(bytes(STRANGERS_PACKET + 1), ("127.0.0.1", 1), link._endpoint.loop.time())
+    to_link = bytes([0x40]) + link.quic.host_cid
+    link._endpoint._received(to_link + bytes(STRANGERS_PACKET), ("127.0.0.1", 1), link._endpoint.loop.time())
     assert looked_at == []
     del link.quic.receive_datagram
 

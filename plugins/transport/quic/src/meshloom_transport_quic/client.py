@@ -67,6 +67,10 @@ class Dialled(Endpoint):
         else:
             self._identifiers.add(identifier)
 
+    def due(self, link: Link) -> None:
+        """See :meth:`Endpoint.due`."""
+        link.tick()
+
     def forget(self, link: Link) -> None:  # noqa: ARG002 - there is one
         """See :meth:`Endpoint.forget`."""
         self.settled.set()

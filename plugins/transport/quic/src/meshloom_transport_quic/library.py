@@ -30,6 +30,8 @@ CLIENTS_CRYPTO, SERVERS_CRYPTO = 16 * 1024, 64 * 1024
 order, and a message of 16 MiB in order."""
 ACKNOWLEDGEMENTS = 256
 """Packets without anything to acknowledge that are remembered; the other side need never acknowledge those."""
+OF_THE_DEAD = {"_state", "_close_event", "_is_client", "_network_paths"}
+"""What a connection that is over is still asked for."""
 
 ResetToken = Callable[[bytes], bytes]
 """The stateless reset token of a connection identifier."""
@@ -130,6 +132,18 @@ class Quic(QuicConnection):
             packet.in_flight = False
             self._loss._cc.bytes_in_flight -= packet.sent_bytes  # noqa: SLF001
         return ready
+
+    def release(self) -> None:
+        """Lets go of all but how it ended.
+
+        aioquic's parts hold one another. Python looks for such garbage rarely, and then everybody waits for all of it.
+        """
+        if (tls := vars(self).get("tls")) is not None:
+            vars(tls).clear()
+        for space in self._spaces.values():
+            space.sent_packets.clear()
+        for name in vars(self).keys() - OF_THE_DEAD:
+            delattr(self, name)
 
     def forget_acknowledgements(self) -> None:
         """Forgets old packets in which there were only acknowledgements.

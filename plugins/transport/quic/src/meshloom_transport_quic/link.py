@@ -66,6 +66,10 @@ class Endpoint(ABC):
         """What comes for that connection identifier is the link's, or nobody's."""
 
     @abstractmethod
+    def due(self, link: "Link") -> None:
+        """Its timer has run out: let it :meth:`Link.tick`, now or soon."""
+
+    @abstractmethod
     def forget(self, link: "Link") -> None:
         """It is over."""
 
@@ -90,13 +94,15 @@ class Link(Connection):
         self.max_message_size = 0
         self.is_open = False
         self.is_lost = False
+        self.is_known = False
         self.reason = ""
         self.ended = asyncio.Event()
         self._endpoint, self._accept, self._address = endpoint, accept, address
         self._is_client = is_client
         self._full_queue = options.queue
         self._largest = max(STRANGERS_PACKET, options.largest_packet)
-        self._allowance: Allowance | None = Allowance(STRANGERS_BURST, STRANGERS_RATE, endpoint.loop.time())
+        self._has_searched = False
+        self._allowance = Allowance(STRANGERS_BURST, STRANGERS_RATE, endpoint.loop.time())
         self._set_bounds(min(STRANGERS_QUEUE, options.queue), LONGEST_OF_STRANGER)
         if is_client:
             self.admit()
@@ -109,7 +115,7 @@ class Link(Connection):
         self._doubted_until: float | None = None
         self._heard = endpoint.loop.time()
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._timer_at = self._ticked_at = 0.0
 
     def send(self, message: bytes | bytearray | memoryview, rest: bytes | bytearray | memoryview = b"") -> bool:
         """See :meth:`Connection.send`."""
@@ -133,8 +139,9 @@ class Link(Connection):
 
     def admit(self) -> None:
         """See :meth:`Connection.admit`."""
-        self._allowance = None
+        self.is_known = True
         self._set_bounds(self._full_queue, LONGEST_MESSAGE)
+        self._find_packet_size()
 
     def abandon(self) -> None:
         """End at once and tell nobody on this side; the other side is told."""
@@ -143,11 +150,13 @@ class Link(Connection):
             self.quic.close(error_code=0, reason_phrase=NORMAL)
             self._end("given up")
 
+    def takes(self, size: int, now: float) -> bool:
+        """Whether a datagram of one who is not admitted is looked at; others are as lost."""
+        return not self.is_lost and size <= self._largest and self._allowance.take(now)
+
     def receive(self, data: bytes, address: Address, now: float) -> None:
         """A datagram of this connection; :meth:`flush` must follow."""
         if self.is_lost:
-            return
-        if self._allowance is not None and (len(data) > self._largest or not self._allowance.take(now)):
             return
         quic = self.quic
         try:
@@ -169,6 +178,8 @@ class Link(Connection):
         quic = self.quic
         if quic.has_begun or self._is_client:
             self._endpoint.transmit(quic.datagrams_to_send(now))
+            if self.is_lost:  # by an error of the socket
+                return
             if quic.happened:  # an identifier that was just given out may be used in the answer
                 self._handle_events()
         closing = self._closing
@@ -182,6 +193,28 @@ class Link(Connection):
             if self._receiver is not None:
                 self._receiver.writable()
         self._set_timer()
+
+    def tick(self) -> None:
+        """Does what is due."""
+        if self.is_lost:
+            return
+        now = max(self._ticked_at, self._endpoint.loop.time())
+        if self._doubted_until is not None and now >= self._doubted_until:
+            self._end("the other side is gone")
+            return
+        if self._is_client and self.is_open and now >= self._heard + self._keepalive:
+            self._heard = now
+            self.quic.send_ping(0)
+        self.quic.handle_timer(now)
+        self.quic.forget_acknowledgements()
+        self._handle_events()
+        self.flush(now)
+
+    def postpone(self, seconds: float) -> None:
+        """Is due in so many seconds, unless it is earlier."""
+        if self._timer is None and not self.is_lost:
+            self._timer_at = self._endpoint.loop.time() + seconds
+            self._timer = self._endpoint.loop.call_at(self._timer_at, self._tick)
 
     def doubt(self, why: str) -> None:
         """The network says that the other side is gone, which may be forged.
@@ -237,6 +270,12 @@ class Link(Connection):
             self._receiver = self._accept(self)
             if self._receiver is None:
                 self._close(0, "refused", "refused by this side")
+            self._find_packet_size()
+
+    def _find_packet_size(self) -> None:
+        """Begins as soon as the other side is admitted and there: it costs some packets."""
+        if self.is_open and self.is_known and not self._has_searched:
+            self._has_searched = True
             # after the flush that completes the other side's handshake
             self._endpoint.loop.call_soon(self._probe, self._search.round)
             self._endpoint.loop.call_soon(self._nudge, NUDGES)
@@ -258,6 +297,7 @@ class Link(Connection):
         self._waiting.clear()
         self.ended.set()
         self._endpoint.forget(self)
+        self.quic.release()
         if self._receiver is not None:
             self._receiver.connection_lost(reason)
 
@@ -283,7 +323,7 @@ class Link(Connection):
 
     def _probe(self, search: int) -> None:
         size = self._search.next
-        if size is None or not self.is_open or search != self._search.round:
+        if size is None or not self.is_open or not self.is_known or search != self._search.round:
             return
 
         def done(has_arrived: bool) -> None:
@@ -328,18 +368,8 @@ class Link(Connection):
         self._timer = self._endpoint.loop.call_at(at, self._tick)
 
     def _tick(self) -> None:
-        now = max(self._timer_at, self._endpoint.loop.time())
-        self._timer = None
-        if self._doubted_until is not None and now >= self._doubted_until:
-            self._end("the other side is gone")
-            return
-        if self._is_client and self.is_open and now >= self._heard + self._keepalive:
-            self._heard = now
-            self.quic.send_ping(0)
-        self.quic.handle_timer(now)
-        self.quic.forget_acknowledgements()
-        self._handle_events()
-        self.flush(now)
+        self._ticked_at, self._timer = self._timer_at, None
+        self._endpoint.due(self)
 
 
 @attrs.frozen
