@@ -245,10 +245,8 @@ def air():
 @pytest.fixture
 def tunnels(air):
     """The backend of tunnels in memory; ``opened`` has them by their interfaces, ``count`` says how often."""
-    chosen = Chosen(air.backend, air.backend.options())
-    return attrs.make_class("Tunnels", ["chosen", "opened", "count", "lose"])(
-        chosen, air.tunnels, air.opened, air.remove
-    )
+    kind = attrs.make_class("Tunnels", ["chosen", "opened", "count", "lose"])
+    return kind(Chosen(air.backend, air.backend.options()), air.tunnels, air.opened, air.remove)
 
 
 @pytest.fixture(autouse=True)
@@ -256,8 +254,7 @@ def hosts(monkeypatch):
     """Each agent is a host with one address; nobody looks at this machine's."""
 
     async def host_interfaces(besides, _excluded):
-        (interface,) = besides
-        return [(address(interface), "eth0")]
+        return [(address(*besides), "eth0")]
 
     monkeypatch.setattr("meshloom_agent.engine.host_interfaces", host_interfaces)
     monkeypatch.setenv("NB_DISABLE_NAT_MAPPER", "true")  # nor is its router asked for ports
@@ -360,9 +357,8 @@ Result = attrs.make_class("Result", ["code", "out", "err"], frozen=True)
 
 async def run_command(*arguments, **environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("NB_", "MESHLOOM_"))}
-    done = await anyio.run_process(
-        [BIN, *arguments], check=False, env=clean | {"NB_DISABLE_NAT_MAPPER": "true"} | environment
-    )
+    settled = clean | {"NB_DISABLE_NAT_MAPPER": "true"} | environment
+    done = await anyio.run_process([BIN, *arguments], check=False, env=settled)
     return Result(done.returncode, done.stdout.decode().strip(), done.stderr.decode().strip())
 
 
