@@ -105,12 +105,9 @@ def management(facts: Facts) -> Finding:
 
 def policies(facts: Facts) -> Finding:
     """Whether the daemon enforces all that policies say."""
-    if facts.daemon_trouble:
-        return Finding("policies", Level.UNKNOWN, "no daemon to ask")
-    if said := [text for text in facts.warnings if text.startswith(UNENFORCED)]:
-        fix = "let policies connect only machines that may reach everything, or limit it by this host's own firewall"
-        return Finding("policies", Level.WARNING, "; ".join(said), fix)
-    return Finding("policies", Level.OK, "they limit nothing but who is connected with whom")
+    good = "they limit nothing but who is connected with whom"
+    fix = "let policies connect only machines that may reach everything, or limit it by this host's own firewall"
+    return _warned(facts, "policies", UNENFORCED, good, lambda said: (Level.WARNING, "; ".join(said), fix))
 
 
 def plugins(facts: Facts) -> Finding:
@@ -160,22 +157,32 @@ def ipv6(facts: Facts) -> Finding:
 
 def own_key(facts: Facts) -> Finding:
     """Whether this machine alone has its key."""
-    if facts.daemon_trouble:
-        return Finding("key", Level.UNKNOWN, "no daemon to ask")
-    if said := [text for text in facts.warnings if text.startswith(RIVAL)]:
+
+    def told(said: list[str]) -> tuple[Level, str, str]:
         text, _, fix = said[0].partition("; ")
-        return Finding("key", Level.ERROR, text, fix)
-    return Finding("key", Level.OK, "no other machine uses it")
+        return Level.ERROR, text, fix
+
+    return _warned(facts, "key", RIVAL, "no other machine uses it", told)
 
 
 def port(facts: Facts) -> Finding:
     """Whether WireGuard has the UDP port that was asked for."""
-    if facts.daemon_trouble:
-        return Finding("port", Level.UNKNOWN, "no daemon to ask")
-    if said := [text for text in facts.warnings if text.startswith(PORT_TAKEN)]:
+
+    def told(said: list[str]) -> tuple[Level, str, str]:
         text, _, fix = said[0].rpartition(": ")
-        return Finding("port", Level.WARNING, text, fix)
-    return Finding("port", Level.OK, "WireGuard has the one that it was told")
+        return Level.WARNING, text, fix
+
+    return _warned(facts, "port", PORT_TAKEN, "WireGuard has the one that it was told", told)
+
+
+def _warned(
+    facts: Facts, subject: str, beginning: str, good: str, told: Callable[[list[str]], tuple[Level, str, str]]
+) -> Finding:
+    """Returns what the daemon's warnings of one kind say, by their beginning."""
+    if facts.daemon_trouble:
+        return Finding(subject, Level.UNKNOWN, "no daemon to ask")
+    said = [text for text in facts.warnings if text.startswith(beginning)]
+    return Finding(subject, *told(said)) if said else Finding(subject, Level.OK, good)
 
 
 def state_folder(facts: Facts) -> Finding:
