@@ -10,7 +10,7 @@ from functools import cache
 from ipaddress import ip_address
 from itertools import chain, zip_longest
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import anyio
 
@@ -175,16 +175,26 @@ async def _connect_one(target: Target, context: TransportContext) -> socket.sock
     return made
 
 
+def parsed_proxy(url: str) -> SplitResult:
+    """Returns the parts of an HTTP proxy's URL, which has a host.
+
+    Raises:
+        TransportError: It cannot be used; its password is not repeated.
+    """
+    try:
+        proxy = urlsplit(url)
+        is_good = proxy.scheme == "http" and bool(proxy.hostname) and proxy.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise TransportError("the proxy's URL is none that can be used: write http://[user:password@]host:port")
+    return proxy
+
+
 async def _through_proxy(address: RelayAddress, context: TransportContext) -> socket.socket:
     """Connect by way of an HTTP proxy (CONNECT, RFC 9110 section 9.3.6)."""
-    try:
-        proxy = urlsplit(context.proxy)
-        host, port = proxy.hostname, proxy.port or 80
-    except ValueError:
-        host = None
-    if not host or proxy.scheme != "http":
-        raise TransportError("the proxy's URL is none that can be used: write http://[user:password@]host:port")
-    made = await _connect((host,), port, context)
+    proxy = parsed_proxy(context.proxy)
+    made = await _connect((proxy.hostname or "",), proxy.port or 80, context)
     try:
         await _ask_for_tunnel(made, address, _credentials(proxy.username, proxy.password))
     except BaseException:

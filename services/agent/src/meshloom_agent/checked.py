@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from meshloom.config.problems import gather
-from meshloom.errors import ConfigError, words_of
+from meshloom.dialing import parsed_proxy
+from meshloom.errors import ConfigError, TransportError, words_of
 from meshloom.log_levels import level_number
 from meshloom.service import Setup, read_setup
 from meshloom_agent.config import KINDS, AgentConfig
@@ -32,6 +33,7 @@ def read_checked(file: Path | None, environment: Mapping[str, str] = os.environ)
         partial(level_number, config.log_level),
         partial(_check_metrics, config.metrics),
         partial(extra_certificates, config.extra_roots),
+        partial(_check_proxy, config.proxy),
         partial(group_id, config.socket_group),
         partial(checked_environment, config, environment),
         source=setup.source,
@@ -48,6 +50,14 @@ def _check_metrics(text: str) -> None:
         socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
         raise ConfigError(f"metrics = {text!r}: cannot listen there: {words_of(error)}") from error
+
+
+def _check_proxy(url: str) -> None:
+    try:
+        if url:
+            parsed_proxy(url)
+    except TransportError as error:
+        raise ConfigError(f"proxy: {error}") from error  # without the value, which may hold a password
 
 
 def metrics_address(text: str) -> tuple[str, int]:

@@ -18,12 +18,16 @@ from meshloom_front.config import ServerConfig, checked_url, host_and_port
 from meshloom_front.relays import checked_relay_url, relay_secrets, relay_url
 from meshloom_management.addresses import RelayCredentials, ServiceAddresses, TurnCredentials
 from meshloom_management.nearby import resolved
+from meshloom_management.operations.names import is_domain
 from meshloom_management.server_key import kept_key
 
 SHORTEST_LIFETIME = timedelta(minutes=1)
 MAX_PORT = 0xFFFF
+SHORTEST_HEALTH_INTERVAL = timedelta(seconds=1)
+HOST = r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?"
+STUN_URL = re.compile(rf"stun:{HOST}")
 TURN_URL = re.compile(
-    r"(?P<scheme>turns?):(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?"
+    rf"(?P<scheme>turns?):{HOST}"
     r"(\?transport=(?P<transport>udp|tcp))?"
 )
 
@@ -41,6 +45,7 @@ def check_management(setup: Setup[ServerConfig], *, has_relay: bool = False) -> 
     config = setup.config
     gather(
         partial(_check_told, config, has_relay=has_relay),
+        partial(_check_domain, config.dns_domain),
         partial(_check_folder, config.data_dir),
         partial(kept_key, config.data_dir),
     )
@@ -59,6 +64,11 @@ def _check_folder(folder: Path) -> None:
         raise ConfigError(f"data_dir = {str(folder)!r}: {there} is not a folder; choose another")
     if not os.access(there, os.W_OK | os.X_OK):
         raise ConfigError(f"data_dir = {str(folder)!r}: {there} cannot be written; run as its owner or choose another")
+
+
+def _check_domain(text: str) -> None:
+    if not is_domain(text):
+        raise ConfigError(f"dns_domain = {text!r}: not a domain of DNS; write it like meshloom.internal")
 
 
 def check_ranges(config: ServerConfig, servers: Mapping[IPAddress, str]) -> None:
@@ -97,7 +107,7 @@ def service_addresses(config: ServerConfig, *, has_relay: bool = False, makes: b
     return ServiceAddresses(
         signal=host_and_port(signal),
         signal_tls=urlsplit(signal).scheme == "https",
-        stun=config.stun_urls or (f"stun:{host}:{config.stun_port}",),
+        stun=tuple(map(_checked_stun_url, config.stun_urls)) or (f"stun:{host}:{config.stun_port}",),
         relay=_relays(config, has_relay=has_relay, makes=makes),
         turn=_turn(config),
     )
@@ -113,6 +123,9 @@ def _relays(config: ServerConfig, *, has_relay: bool, makes: bool) -> RelayCrede
         raise ConfigError(f"relay.weights = {list(table.weights)}: a weight is 0 or more")
     if table.token_lifetime < SHORTEST_LIFETIME:
         raise ConfigError(f"relay.token_lifetime = {table.token_lifetime}: must be at least {SHORTEST_LIFETIME}")
+    if timedelta() < table.health_interval < SHORTEST_HEALTH_INTERVAL:
+        least = f"must be at least {SHORTEST_HEALTH_INTERVAL}, or 0 for never"
+        raise ConfigError(f"relay.health_interval = {table.health_interval}: {least}")
     if not table.urls and not has_relay:
         return None
     urls = tuple(dict.fromkeys(checked_relay_url(url, "relay.urls") for url in table.urls)) or (relay_url(config),)
@@ -144,6 +157,14 @@ def _turn(config: ServerConfig) -> TurnCredentials | None:
     if not (secret := table.secret.reveal().strip()):
         raise ConfigError("turn.secret: is empty; write what the TURN servers have, as coturn's static-auth-secret")
     return TurnCredentials(urls, secret, table.lifetime)
+
+
+def _checked_stun_url(text: str) -> str:
+    """As all clients read it: with its port (RFC 7064)."""
+    match = STUN_URL.fullmatch(text)
+    if match is None or not 0 < int(match["port"] or 1) <= MAX_PORT:
+        raise ConfigError(f"stun_urls: {text!r} is not a STUN server; write it like stun:stun.example.net:3478")
+    return f"stun:{match['host']}:{match['port'] or 3478}"
 
 
 def _checked_turn_url(text: str) -> str:

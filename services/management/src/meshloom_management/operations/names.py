@@ -1,8 +1,14 @@
 """What names may be."""
 
+import re
+
 from meshloom_management.errors import InvalidArgument
 
 LONGEST = 255
+LONGEST_DOMAIN = 253
+"""Characters (RFC 1035 section 2.3.4)."""
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_DOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.IGNORECASE)
 
 
 def checked_name(name: str, what: str, empty: str | None = None) -> str:
@@ -25,3 +31,8 @@ def checked_length(text: str, what: str) -> str:
     if len(text) > LONGEST:
         raise InvalidArgument(f"{what} can't be longer than {LONGEST} characters")
     return text
+
+
+def is_domain(text: str) -> bool:
+    """Whether peers' names can be in such a domain."""
+    return len(text) <= LONGEST_DOMAIN and _DOMAIN.fullmatch(text) is not None

@@ -14,11 +14,10 @@ from meshloom.model.state import AccountState
 from meshloom_management.accounts import Draft
 from meshloom_management.errors import InvalidArgument
 from meshloom_management.operations.addresses import readdress
+from meshloom_management.operations.names import is_domain
 
 _SHORTEST_LOGIN = timedelta(hours=1)
 _LONGEST_LOGIN = timedelta(days=180)
-_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-_DOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.IGNORECASE)
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
@@ -149,7 +148,7 @@ def _range(text: str) -> IPv4Network | IPv6Network:
 
 
 def _domain(text: str) -> str:
-    if text and not (len(text) <= 253 and _DOMAIN.fullmatch(text)):  # RFC 1035 section 2.3.4
+    if text and not is_domain(text):
         raise InvalidArgument(f'invalid domain "{text}" provided for DNS domain')
     return text
 
