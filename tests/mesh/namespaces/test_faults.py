@@ -86,6 +86,7 @@ def test_a_stopped_agent_leaves_nothing_behind(pair):
     two.program.send_signal(signal.SIGTERM)
     assert two.program.wait(timeout=20) == 0
     assert not two.socket.exists()
+    assert two.host.run("ls", "/var/run/wireguard") == ""
 
 
 def test_a_deleted_peer_is_gone_within_a_second(server, pair):
