@@ -15,9 +15,11 @@ import click
 import pytest
 
 from meshloom import errors, hookspecs
-from meshloom.config import keys_of
+from meshloom.config import keys_of, load
 from meshloom.plugins import Plugins
 from meshloom.testing import plugin
+from meshloom_agent.config import KINDS as AGENT_KINDS
+from meshloom_front.config import ServerConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -89,6 +91,28 @@ def test_keys_have_help_a_default_and_a_variable_of_their_own():
             assert seen.setdefault(key.environment, key.name) == key.name, key.environment
 
 
+def test_a_default_that_help_shows_is_taken_by_its_own_option():
+    for name, command in commands():
+        config = getattr(command, "config", None)
+        for key in keys_of(config) if isinstance(config, type) else ():
+            if key.default_text:
+                assert load(config, environment={}, flags={key.name: key.default_text})[0] == config(), key.name
+        for path, each in walk(command, name):
+            for option in each.params:
+                shown = re.search(r"\bdefault: ([^]\s;]+)[];]", getattr(option, "help", "") or "")
+                if shown and shown[1] not in (*option.opts, *option.secondary_opts):
+                    assert option.type.convert(shown[1], option, None), f"{path}: {shown[0]}"
+
+
+@pytest.mark.parametrize("program", [each for each in SCRIPTS if each != "meshloom"])
+def test_the_help_of_a_server_shows_each_default_as_it_is_written(program):
+    said = " ".join(run(BIN / program, "--help").stdout.split())
+    assert "default: none" not in said
+    for key in keys_of(ServerConfig):
+        if key.default_text and not key.is_secret:
+            assert f"{key.environment}; default: {key.default_text}]" in said
+
+
 def test_every_value_has_a_word_that_says_what_it_is():
     for name, command in commands():
         for path, each in walk(command, name):
@@ -135,6 +159,17 @@ def test_a_disabled_plugin_is_left_out_by_every_program(program):
         True,
     )
     assert len(wrong.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("program", SCRIPTS)
+def test_a_backend_that_a_program_does_not_use_is_listed_as_such(program):
+    kinds = getattr(dict(commands())[program], "kinds", AGENT_KINDS)
+    _, *lines = run(BIN / program, "plugins").stdout.splitlines()
+    assert lines
+    for line in lines:
+        kind, *rest = line.split()
+        assert (kind in kinds) == (f"not used by {program}" not in line), line
+        assert kind in kinds or "chosen" not in rest, line
 
 
 def test_the_variable_that_disables_plugins_is_read_at_the_start(tmp_path):

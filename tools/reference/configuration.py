@@ -56,7 +56,7 @@ def _keys(keys: Iterable[Key], users: list[Program]) -> str:
     for key in keys:
         assert key.help, f"{key.name} has no help"
         flag = key.flag if any(key.flag in option.opts for user in users for option in _options(user.command)) else ""
-        default = code(_shown(key.default))
+        default = code("(required)" if key.default is attrs.NOTHING else key.default_text)
         rows.append((code(key.name), _type(key), default, code(key.environment), code(flag), key.help))
     return table(("Key", "Type", "Default", "Environment", "Flag", "Meaning"), rows)
 
@@ -99,17 +99,3 @@ def _word(kind: Any) -> str:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return " or ".join(repr(member.value) for member in kind)
     return WORDS.get(kind) or str(getattr(kind, "__name__", kind))
-
-
-def _shown(default: Any) -> str:
-    if default is attrs.NOTHING:
-        return "(required)"
-    if default is None or default in ("", (), frozenset()):
-        return ""
-    if isinstance(default, timedelta):
-        return f"{default.total_seconds():g}s"
-    if isinstance(default, bool):
-        return str(default).lower()
-    if isinstance(default, (tuple, frozenset)):
-        return ", ".join(map(str, default))
-    return str(default.value if isinstance(default, Enum) else default)

@@ -1,6 +1,6 @@
 """What is installed and what would run here: the data and the text of ``meshloom plugins`` and ``config check``."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import attrs
 
@@ -39,10 +39,19 @@ def offers(plugins: Plugins) -> list[Offer]:
     return found
 
 
-def describe_offers(found: Iterable[Offer]) -> str:
-    """A table for a terminal, one line for each backend."""
+def describe_offers(found: Iterable[Offer], program: str, kinds: Collection[str]) -> str:
+    """A table for a terminal, one line for each backend.
+
+    Args:
+        found: What is installed.
+        program: Name of the program that lists it.
+        kinds: Those that this program uses; of the others it says that it does not.
+    """
     rows = [("KIND", "BACKEND", "AUTO", "RUNS HERE")]
-    rows += [(each.kind, each.name, "chosen" if each.chosen else "", _verdict(each)) for each in found]
+    for each in found:
+        is_used = each.kind in kinds
+        chosen = "chosen" if each.chosen and is_used else ""
+        rows.append((each.kind, each.name, chosen, _verdict(each) if is_used else f"not used by {program}"))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [
         printable("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]))

@@ -2,6 +2,8 @@
 
 import typing
 from collections.abc import Iterator
+from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 import attrs
@@ -48,6 +50,19 @@ class Key:
     def placeholder(self) -> str:
         """What stands for its value in help."""
         return placeholder(self.name, self.type)
+
+    @property
+    def default_text(self) -> str:
+        """The default as its flag and its variable take it; empty where there is none."""
+        if self.default in (None, attrs.NOTHING, "", (), frozenset()):
+            return ""
+        if isinstance(self.default, bool):
+            return str(self.default).lower()
+        if isinstance(self.default, timedelta):
+            return f"{self.default.total_seconds():g}s"
+        if isinstance(self.default, (tuple, frozenset)):
+            return ",".join(map(str, self.default))
+        return str(self.default.value if isinstance(self.default, Enum) else self.default)
 
     @property
     def flag(self) -> str:

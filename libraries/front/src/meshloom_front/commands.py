@@ -101,8 +101,8 @@ def server_commands(
 
     for each in keys:
         if not each.is_secret:
-            shown = each.default if each.default not in (None, "", ()) else "none"
-            described = f"{each.help} [{each.environment}; default: {shown}]"
+            default = f"; default: {each.default_text}" if each.default_text else ""
+            described = f"{each.help} [{each.environment}{default}]"
             group.params.append(
                 click.Option([each.flag, each.name.replace(".", "_")], help=described, metavar=each.placeholder)
             )
@@ -119,7 +119,7 @@ def server_commands(
     )
     def plugins() -> None:
         try:
-            say(*describe_offers(offers(installed_plugins())).split("\n"))
+            say(*describe_offers(offers(installed_plugins()), name, kinds).split("\n"))
         except MeshError as error:
             _fail(error)
 

@@ -215,9 +215,10 @@ def plugins() -> None:
     from meshloom.errors import MeshError
     from meshloom.inventory import describe_offers, offers
     from meshloom.service import installed_plugins
+    from meshloom_agent.config import KINDS
 
     try:
-        say(*describe_offers(offers(installed_plugins())).split("\n"))
+        say(*describe_offers(offers(installed_plugins()), "meshloom", KINDS).split("\n"))
     except MeshError as error:
         fail(FAILED, error)
 

@@ -19,7 +19,7 @@ path_options = [
     option(
         "--home-relay-servers",
         metavar="URL,...",
-        help="Relays instead of those that the server tells of, parted by commas; empty for the server's.",
+        help="Relays instead of those that the server tells of, separated by commas; empty for the server's.",
     ),
     option(
         "--relay-transport",
@@ -37,7 +37,8 @@ path_options = [
     option(
         "--port-mapping/--no-port-mapping",
         default=None,
-        help="Whether to ask the router, by PCP, NAT-PMP or UPnP, to hand WireGuard's port on to here. [default: ask]",
+        help="Whether to ask the router, by PCP, NAT-PMP or UPnP, to hand WireGuard's port on to here."
+        " [default: --port-mapping]",
     ),
 ]
 
