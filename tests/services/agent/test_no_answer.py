@@ -3,17 +3,22 @@
 import os
 import signal as signals
 import socket
+import subprocess
 import sys
+import tarfile
 import threading
 from pathlib import Path
 
 import anyio
 import grpc
 import pytest
+from click.testing import CliRunner
 
 from meshloom.model.keys import PrivateKey
 from meshloom_agent import management_client, unreached
 from meshloom_agent.channel import ServerAddress, parse_url
+from meshloom_agent.cli import diagnose
+from meshloom_agent.cli import main as cli
 from meshloom_agent.facts import system_meta
 from meshloom_agent.management_client import ManagementClient
 from meshloom_agent.management_errors import ManagementUnreachable
@@ -102,21 +107,41 @@ async def test_a_management_that_hangs_is_told_without_the_words_of_grpc(managem
         await client.close()
 
 
-async def test_a_frozen_daemon_is_named(tmp_path):
-    """Its socket takes connections, as the kernel does for a stopped process, and says nothing."""
+@pytest.fixture
+def frozen(tmp_path):
+    """The socket of a stopped process: it takes connections, as the kernel does for such, and says nothing."""
     path = tmp_path / "frozen.sock"
     program = (
         f"import socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.bind({str(path)!r})\ns.listen()\n"
         "print(flush=True)\nsys.stdin.read()"
     )
-    async with await anyio.open_process([sys.executable, "-c", program]) as daemon:
-        await daemon.stdout.receive()
+    argv = [sys.executable, "-c", program]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as daemon:
+        daemon.stdout.readline()
         os.kill(daemon.pid, signals.SIGSTOP)
         try:
-            done = await anyio.run_process([BIN, "status", "--daemon-addr", f"unix://{path}"], check=False)
+            yield f"unix://{path}"
         finally:
             os.kill(daemon.pid, signals.SIGCONT)
             daemon.kill()
+
+
+async def test_a_frozen_daemon_is_named(frozen):
+    done = await anyio.run_process([BIN, "status", "--json", "--daemon-addr", frozen], check=False)
     assert done.returncode == 5
     assert b"the daemon does not answer: is it stopped" in done.stderr
     assert b"Deadline" not in done.stderr
+
+
+@pytest.mark.slow
+def test_beside_a_frozen_daemon_a_bundle_has_what_can_be_seen_without_it(frozen, tmp_path, monkeypatch):
+    monkeypatch.setattr(diagnose, "BUNDLE_WITHIN", 1.0)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    file = tmp_path / "bundle.tar.gz"
+    where = ("--state-dir", str(tmp_path / "state"), "--daemon-addr", frozen)
+    done = CliRunner().invoke(cli, ["debug", "bundle", str(file), "--no-ask-gateway", *where])
+    assert (done.exit_code, done.stdout) == (6, f"{file}\n"), done.output
+    assert "warning: the daemon does not answer: is it stopped" in done.stderr
+    with tarfile.open(file) as archive:
+        doctor = archive.extractfile("meshloom-debug/doctor.txt").read().decode()
+    assert "the daemon does not answer" in doctor

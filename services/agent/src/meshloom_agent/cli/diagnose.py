@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from meshloom_agent.diagnostics.facts import Facts
     from meshloom_agent.diagnostics.known import Known
 
+BUNDLE_WITHIN = 60.0
+"""Seconds for the daemon to look at everything and pack it up."""
+
 management_option = option("-m", "--management-url", default="", help="Look at this server in place of the daemon's.")
 
 
@@ -190,7 +193,7 @@ def debug() -> None:
 def bundle(daemon_addr: str, state_dir: str, file: Path | None, *, ask_gateway: bool, anonymize: bool) -> None:
     """Pack up logs, status, settings, network and checks into FILE (a tar.gz), without secrets.
 
-    Where no daemon runs, the bundle has what can be seen without one, and the exit code is 6.
+    Where no daemon runs or answers, the bundle has what can be seen without one, and the exit code is 6.
     """
     from datetime import datetime
 
@@ -199,17 +202,10 @@ def bundle(daemon_addr: str, state_dir: str, file: Path | None, *, ask_gateway: 
     path = file or Path(f"meshloom-debug-{datetime.now().astimezone():%Y%m%d-%H%M%S}.tar.gz")
     if path.exists():
         fail(FAILED, f"{path} is there already: give another name")
-    if objection := unreachable(daemon_addr):
+    data, objection = _daemons_bundle(daemon_addr, ask_gateway=ask_gateway, anonymize=anonymize)
+    if objection:
         say(f"warning: {objection}; the bundle is without the daemon's part", error=True)
         data = _own_bundle(daemon_addr, state_dir, ask_gateway=ask_gateway, anonymize=anonymize)
-    else:
-        from meshloom.rpc import diagnostics_pb2 as pb
-        from meshloom.rpc.diagnostics_pb2_grpc import DiagnosticsStub
-
-        with daemon_channel(daemon_addr) as channel, refusals():
-            request = pb.BundleRequest(anonymize=anonymize, ask_gateway=ask_gateway)
-            chunks = DiagnosticsStub(channel).Bundle(request, timeout=60)  # type: ignore[no-untyped-call]
-            data = b"".join(chunk.data for chunk in chunks)
     try:
         write_private(path, data)
     except OSError as error:
@@ -217,6 +213,26 @@ def bundle(daemon_addr: str, state_dir: str, file: Path | None, *, ask_gateway: 
     say(str(path))
     if objection:
         sys.exit(WARNED)
+
+
+def _daemons_bundle(daemon_addr: str, *, ask_gateway: bool, anonymize: bool) -> tuple[bytes, str]:
+    """What the daemon packs up, or why there is nothing of it."""
+    if objection := unreachable(daemon_addr):
+        return b"", objection
+    import grpc
+
+    from meshloom.rpc import diagnostics_pb2 as pb
+    from meshloom.rpc.diagnostics_pb2_grpc import DiagnosticsStub
+
+    with daemon_channel(daemon_addr) as channel, refusals():
+        request = pb.BundleRequest(anonymize=anonymize, ask_gateway=ask_gateway)
+        try:
+            chunks = DiagnosticsStub(channel).Bundle(request, timeout=BUNDLE_WITHIN)  # type: ignore[no-untyped-call]
+            return b"".join(chunk.data for chunk in chunks), ""
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise
+            return b"", FROZEN
 
 
 def _own_bundle(daemon_addr: str, state_dir: str, *, ask_gateway: bool, anonymize: bool) -> bytes:
