@@ -1,5 +1,6 @@
 """What the real programs say in the situations that everybody meets: a table of situation, text and exit code."""
 
+import signal
 import subprocess
 
 import attrs
@@ -88,6 +89,7 @@ TABLE = [
     Row("free space", "laptop", "doctor", "is private and has {space} left", None),
     Row("another name", "laptop", "up -n other", "warning: this machine stays {laptop}: --hostname counts when", 6),
     Row("nobody of that name", "laptop", "ping nobody", "error: nobody: no such peer, or no policy lets this", 1),
+    Row("a frozen daemon", "laptop", "frozen status", "error: the daemon does not answer: is it stopped, or the", 5),
     Row("a policy cut", "laptop", "cut ping far", "error: far: no such peer, or no policy lets this", 1),
     Row(
         "a taken port",
@@ -170,6 +172,8 @@ class World:
             words = words[1:]
         if words[0] == "rightless":
             words, prefix = words[1:], WITHOUT_RIGHTS
+        is_frozen = words[0] == "frozen"
+        words = words[is_frozen:]
         if words[0].startswith("/"):
             more = ("--data-dir", self.internet.folder / "other", "--metrics", "")
             return self._done(self.server.host, *prefix, f"{BIN}{words[0]}", *words[1:], *more)
@@ -177,7 +181,11 @@ class World:
         if prefix:
             agent.socket.chmod(0)
             bare = agent.socket
+        if is_frozen:
+            agent.program.send_signal(signal.SIGSTOP)
         said = self._done(agent.host, *prefix, BIN / "meshloom", *words, "--daemon-addr", f"unix://{agent.socket}")
+        if is_frozen:
+            agent.program.send_signal(signal.SIGCONT)
         if bare:
             bare.chmod(0o600)
         if row.situation == "success":

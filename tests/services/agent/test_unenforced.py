@@ -61,6 +61,7 @@ async def test_status_says_it_while_policies_limit_ports_and_no_longer_after(
     said = "not enforced by this machine yet: ports and protocols of policies"
     assert said in (await meshloom("status")).out
     assert said in (await meshloom("status", "--detail")).out
+    assert said in (await meshloom("doctor", "--no-ask-gateway")).out
     told(101)
     await until(lambda: not daemon.report.warnings)
     assert "not enforced" not in (await meshloom("status")).out

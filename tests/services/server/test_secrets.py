@@ -1,5 +1,7 @@
 """Nothing that a request carries is in the log, whichever way it comes in, also with all of our debugging."""
 
+import contextlib
+import socket
 import ssl
 
 import grpc
@@ -11,6 +13,25 @@ from meshloom.rpc import management_pb2_grpc
 
 TOKEN = "nbp_SecretOfARequestThatNobodyMayReadInALog"
 QUERY = "SecretOfAQuery"
+RAW = {
+    "an upgrade to h2c": "GET /api/groups?token={query} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Token {token}\r\n"
+    "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: {token}\r\n\r\n",
+    "an upgrade to the relay": "GET /relay?token={query} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Token {token}\r\n"
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: {token}\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    "a request that is broken": "{token} /?token={query} HTTP/9\r\nAuthorization: Token {token}\r\n\r\n",
+    "a preface with another thing behind it": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{token} {query}",
+}
+
+
+def say_raw(port, context, text):
+    """Sends it, by TLS where there is a context; reads until the server says no more."""
+    with socket.create_connection(("127.0.0.1", port), 10) as plain, contextlib.ExitStack() as stack:
+        made = stack.enter_context(context.wrap_socket(plain, server_hostname="127.0.0.1")) if context else plain
+        made.sendall(text.format(host=f"127.0.0.1:{port}", token=TOKEN, query=QUERY).encode())
+        with contextlib.suppress(OSError):
+            made.shutdown(socket.SHUT_WR)
+            while made.recv(65536):
+                pass
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -27,6 +48,8 @@ def test_no_secret_of_a_request_is_in_the_log(program, certificate, scheme, vers
                 client.post(f"{server.url}{path}?token={QUERY}", json={"password": TOKEN})
             except httpx.TransportError:
                 assert version == 2, "what is not gRPC may be refused there"
+    for text in RAW.values():
+        say_raw(server.port, context if tls else None, text)
     credentials = grpc.ssl_channel_credentials(file.read_bytes()) if scheme == "https" else None
     where = f"127.0.0.1:{server.port}"
     made = grpc.secure_channel(where, credentials) if credentials else grpc.insecure_channel(where)
