@@ -44,3 +44,15 @@ def test_what_is_given_back_is_there_again():
     pace.spend(0.1)
     pace.give_back(0.05)
     assert pace.spend(0.05) == 0
+
+
+@pytest.mark.parametrize("share", [0.01, 1.0])
+def test_a_rest_takes_as_long_as_it_was_said_to_whatever_becomes_of_the_share(share):
+    clock = Clock()
+    pace = Pace(0.1, 0.1, clock)
+    assert pace.spend(0.4) == pytest.approx(3)
+    clock.now += 1
+    pace.change_share(share)
+    assert pace.rest() == pytest.approx(2)
+    clock.now += 2
+    assert pace.rest() == pytest.approx(0)

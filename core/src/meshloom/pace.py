@@ -14,7 +14,7 @@ class Pace:
         longest: Seconds of rest at most.
 
     Attributes:
-        share: May change; what was taken before counts on.
+        share: As it is now.
     """
 
     __slots__ = ("_at", "_burst", "_clock", "_left", "_longest", "share")
@@ -22,6 +22,13 @@ class Pace:
     def __init__(self, share: float, burst: float, clock: Callable[[], float], longest: float = inf) -> None:
         self.share, self._burst, self._clock, self._longest = share, burst, clock, longest
         self._left, self._at = burst, clock()
+
+    def change_share(self, share: float) -> None:
+        """Changes the share; a rest that was due takes as long as before."""
+        self._fill()
+        if self._left < 0:
+            self._left *= share / self.share
+        self.share = share
 
     def spend(self, seconds: float) -> float:
         """Takes so much of the allowance; returns the seconds to rest, 0 where it was enough."""

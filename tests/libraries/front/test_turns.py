@@ -188,6 +188,15 @@ async def test_many_connections_of_one_network_may_cost_so_many_times_what_one_m
         assert network.pace.spend(1.0) == pytest.approx(1 / share)
 
 
+async def test_a_network_rests_no_longer_once_the_connections_are_gone_that_made_it_rest():
+    now = [0.0]
+    network = Network("one", Pace(0.04, 0.0, lambda: now[0], longest=10.0))
+    network.count(300)
+    network.spend(1000.0, 0.0)
+    network.count(-300)
+    assert network.pace.rest() == pytest.approx(10.0)
+
+
 async def test_what_fails_keeps_nobody_from_a_turn(caplog):
     queue = Queue()
 

@@ -135,6 +135,9 @@ async def test_a_stream_knows_how_urgent_its_news_is(account, updates, monkeypat
         assert stream.urgency is Urgency.NOW, "few are told"
         monkeypatch.setattr("meshloom_management.urgency.FEW", 0)
         taken(stream)
+        await account.put(attrs.evolve(account.peer(b.id), dns_label="alone"))
+        assert stream.urgency is Urgency.CHANGE
+        taken(stream)
         for change, urgency in (
             (lambda: account.put(attrs.evolve(account.peer(b.id), dns_label="other")), Urgency.GROWTH),
             (lambda: allow(account, "more", [a, b], protocol=Protocol.TCP), Urgency.CHANGE),

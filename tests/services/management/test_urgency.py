@@ -10,7 +10,7 @@ from meshloom.model.state import AccountState
 from meshloom.model.user import User
 from meshloom.netmap.change import Change
 from meshloom.testing import samples
-from meshloom_management.urgency import FEW, Urgency, urgency_of
+from meshloom_management.urgency import ALONE, FEW, Arrivals, Urgency, urgency_of
 
 
 def policy(**about):
@@ -62,3 +62,18 @@ def test_what_may_take_access_away_is_urgent(kind, before, after, urgency):
 
 def test_settings_are_a_change():
     assert urgency_of(Change(settings=True), state(), state(), FEW + 1) is Urgency.CHANGE
+
+
+def test_a_peer_that_comes_alone_is_as_urgent_as_any_change():
+    now = [0.0]
+    arrivals = Arrivals(lambda: now[0])
+
+    def after(seconds, account="a", urgency=Urgency.GROWTH):
+        now[0] += seconds
+        return arrivals.urgency(account, urgency)
+
+    assert after(0) is Urgency.CHANGE
+    assert [after(ALONE - 1) for _ in range(3)] == [Urgency.GROWTH] * 3
+    assert after(0, "b") is Urgency.CHANGE
+    assert after(0, urgency=Urgency.LOSS) is Urgency.LOSS
+    assert after(ALONE) is Urgency.CHANGE

@@ -131,7 +131,7 @@ class Network:
     def count(self, change: int) -> None:
         """Counts one connection more, or one less."""
         self._connections += change
-        self.pace.share = self._share * max(1, self._connections)
+        self.pace.change_share(self._share * max(1, self._connections))
 
     def cancelled(self) -> None:
         """Forgets turns that were taken back, where there are many."""

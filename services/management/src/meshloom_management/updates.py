@@ -17,7 +17,7 @@ from meshloom_management.maps.builder import MapBuilder, config_only, netbird_co
 from meshloom_management.maps.fragments import Fragments
 from meshloom_management.rivals import Rivals
 from meshloom_management.turns import Turns
-from meshloom_management.urgency import Urgency, urgency_of
+from meshloom_management.urgency import Arrivals, Urgency, urgency_of
 
 
 class Ended(Enum):
@@ -120,7 +120,7 @@ class Updates:
         self._streams: dict[PeerID, Stream] = {}
         self._builders: dict[AccountID, MapBuilder] = {}
         self._fragments: dict[AccountID, Fragments] = {}
-        self.turns, self._rivals = Turns(), Rivals(monotonic)
+        self.turns, self._rivals, self._arrivals = Turns(), Rivals(monotonic), Arrivals(monotonic)
         self._stopping = False
         self._renew_every = addresses.renew_every
         accounts.listen(self._changed)
@@ -203,6 +203,6 @@ class Updates:
             if gone in self._streams:
                 self._streams[gone].end(Ended.REMOVED)
         told = concerned & self._streams.keys()
-        urgency = urgency_of(change, before, after, len(told))
+        urgency = self._arrivals.urgency(account, urgency_of(change, before, after, len(told)))
         for peer in told:
             self._streams[peer].notify(urgency)

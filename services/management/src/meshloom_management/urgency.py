@@ -1,15 +1,18 @@
 """How soon the peers that a change concerns must have it."""
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 
-from meshloom.model.ids import GroupID, PeerID
+from meshloom.model.ids import AccountID, GroupID, PeerID
 from meshloom.model.policy import Action
 from meshloom.model.state import AccountState
 from meshloom.netmap.change import Change
 
 FEW: Final = 16
 """Peers that are told at once whatever the others wait for."""
+ALONE: Final = 5.0
+"""Seconds without another peer that came, after which one counts as coming alone."""
 
 
 class Urgency(IntEnum):
@@ -20,8 +23,29 @@ class Urgency(IntEnum):
     LOSS = 1
     """Access may be taken away."""
     CHANGE = 2
+    """Anything else, a peer that comes alone among it."""
     GROWTH = 3
-    """Peers have come, or have changed what others see of them."""
+    """Peers come one after the other, or change what others see of them."""
+
+
+class Arrivals:
+    """When the last peer came to each account.
+
+    Args:
+        clock: Seconds, monotone.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last: dict[AccountID, float] = {}
+
+    def urgency(self, account: AccountID, urgency: Urgency) -> Urgency:
+        """Returns how urgent a change is, now that it is known whether others like it came lately."""
+        if urgency is not Urgency.GROWTH:
+            return urgency
+        now = self._clock()
+        last, self._last[account] = self._last.get(account), now
+        return urgency if last is not None and now - last < ALONE else Urgency.CHANGE
 
 
 def urgency_of(change: Change, before: AccountState, after: AccountState, concerned: int) -> Urgency:
