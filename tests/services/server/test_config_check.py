@@ -17,6 +17,7 @@ from meshloom.config import keys_of
 from meshloom.errors import ConfigError
 from meshloom.service import read_setup
 from meshloom.testing.certificates import make_certificate
+from meshloom.testing.ports import free_port
 from meshloom_agent.checked import read_checked
 from meshloom_agent.cli import main as agent
 from meshloom_agent.config import AgentConfig
@@ -32,7 +33,7 @@ BIN = Path(sys.executable).parent
 PROGRAMS = {"server": server, "management": management, "signal": signal, "relay": relay, "stun": stun}
 VALUES = {
     "listen": [":0", "[::1]:0", "127.0.0.1", "nonsense", "192.0.2.1:0", "127.0.0.1:99999"],
-    "metrics": ["127.0.0.1:0", "nonsense", "192.0.2.1:0", ":x"],
+    "metrics": ["127.0.0.1:0", "nonsense", "192.0.2.1:0", ":x", "127.0.0.1:99999"],
     "public_url": ["http://127.0.0.1", "https://mesh.test", "https://mesh.test/path", "nonsense", "ftp://mesh.test"],
     "signal_url": ["http://127.0.0.1:10000", "http://mesh.test/path", "mesh.test"],
     "stun_port": [80000, -1],
@@ -75,7 +76,12 @@ VALUES = {
         {"urls": ["turn:turn.test:3478"], "secret": "shared", "lifetime": "1s"},
         {"urls": ["turn:turn.test:3478"], "secret": "shared", "user": "mesh"},
     ],
-    "store": [{"backend": "nonsense"}, {"backend": "sqlite"}],
+    "store": [
+        {"backend": "nonsense"},
+        {"backend": "sqlite"},
+        {"sqlite": {"file": ""}},
+        {"sqlite": {"file": "FOLDER/"}},
+    ],
     "nonsense": [1],
 }
 """Values of keys, good and bad; FOLDER stands for one of the test."""
@@ -201,6 +207,26 @@ BAD = {
     'dns_domain = "mesh test"': "dns_domain = 'mesh test': not a domain of DNS; write it like meshloom.internal",
     '[relay]\nhealth_interval = "1ms"': "relay.health_interval = 0:00:00.001000: must be at least 0:00:01, or 0 for ",
 }
+
+
+APART = {
+    'metrics = "127.0.0.1:PORT"\nstun_port = 0': "metrics = '127.0.0.1:PORT': is the port of listen, too; choose ano",
+    'metrics = ":PORT"\nstun_port = 0': "metrics = ':PORT': is the port of listen, too; choose another",
+    'metrics = ""\nstun_port = PORT': "stun_port = PORT: UDP PORT is the relay's, by QUIC, as listen says; choose",
+    'metrics = ""\nstun_port = 0\nstun_alternate_port = PORT': "stun_alternate_port = PORT: UDP PORT is the relay's",
+}
+
+
+@pytest.mark.parametrize("text", APART)
+def test_two_keys_that_want_one_port_are_told_before_either_has_it(text, tmp_path):
+    file, port = tmp_path / "server.toml", str(free_port())
+    file.write_text(f'data_dir = "{tmp_path}/data"\nlisten = "127.0.0.1:PORT"\n{text}\n'.replace("PORT", port))
+    check = run(BIN / "meshloom-server", "config", "check", file)
+    start = run(BIN / "meshloom-server", "--config", file)
+    assert (check.returncode, start.returncode) == (2, 2), (check, start)
+    assert APART[text].replace("PORT", port) in check.stderr
+    assert start.stderr == f"error: {check.stderr}"
+    assert not (tmp_path / "data").exists()
 
 
 def run(*argv):

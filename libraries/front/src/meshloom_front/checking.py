@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from meshloom.config.problems import gather
+from meshloom.errors import ConfigError
 from meshloom.log_levels import level_number
 from meshloom.service import Setup
 from meshloom_front.config import ServerConfig, checked_url
-from meshloom_front.listening import check_address
+from meshloom_front.listening import check_address, parse_address
 from meshloom_front.tls.certificates import certificates
+
+EVERYWHERE = frozenset({"", "0.0.0.0", "::"})
+"""Hosts that mean every address of this one."""
 
 Check = Callable[[Setup[ServerConfig]], None]
 
@@ -33,4 +37,13 @@ def _check_common(config: ServerConfig) -> None:
         lambda: config.url,
         *((partial(checked_url, config.signal_url, "signal_url"),) if config.signal_url else ()),
         partial(certificates, config.tls),
+        partial(_check_apart, config),
     )
+
+
+def _check_apart(config: ServerConfig) -> None:
+    if not config.metrics:
+        return
+    (host, port), (other, same) = parse_address(config.listen, "listen"), parse_address(config.metrics, "metrics")
+    if port and port == same and (host == other or not EVERYWHERE.isdisjoint((host, other))):
+        raise ConfigError(f"metrics = {config.metrics!r}: is the port of listen, too; choose another")

@@ -8,7 +8,7 @@ import anyio
 import click
 
 from meshloom.config.problems import gather
-from meshloom.errors import MeshError
+from meshloom.errors import ConfigError, MeshError
 from meshloom.model.state import ENTITIES
 from meshloom.service import Setup
 from meshloom.store import StoreContext
@@ -16,6 +16,7 @@ from meshloom.terminal import say, say_error
 from meshloom.text import json_text
 from meshloom_front.commands import EXIT_FAILED, example, server_commands
 from meshloom_front.config import ServerConfig
+from meshloom_front.listening import parse_address
 from meshloom_front.monitoring import new_registry
 from meshloom_front.running import Parts, serve
 from meshloom_management.api.endpoints import description
@@ -52,7 +53,17 @@ def check_parts(setup: Setup[ServerConfig]) -> None:
     """
     has_relay = setup.config.relay.enabled
     parts = [partial(check_management, setup, has_relay=has_relay), partial(check_stun, setup)]
-    gather(*parts, *((partial(check_relay, setup),) if has_relay else ()))
+    gather(*parts, *((partial(check_relay, setup), partial(_check_apart, setup)) if has_relay else ()))
+
+
+def _check_apart(setup: Setup[ServerConfig]) -> None:
+    """Looks whether STUN leaves the UDP port with the number of `listen` to the relay."""
+    config = setup.config
+    _, port = parse_address(config.listen, "listen")
+    wires = {each.backend.wire or each.backend.name for each in setup.several["transport"]}
+    for key, number in (("stun_port", config.stun_port), ("stun_alternate_port", config.stun_alternate_port)):
+        if number == port != 0 and "quic" in wires:
+            raise ConfigError(f"{key} = {number}: UDP {port} is the relay's, by QUIC, as listen says; choose another")
 
 
 main = server_commands(

@@ -1,10 +1,17 @@
 """What ``[store.sqlite]`` says."""
 
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import attrs
 
 from meshloom.config import key
+
+
+def _name_a_file(_options: Any, _attribute: Any, value: str) -> None:
+    if Path(value).name in ("", "..") or value.endswith("/"):
+        raise ValueError(f"'file' must name a file, like meshloom.db: {value!r}")
 
 
 @attrs.frozen
@@ -12,7 +19,9 @@ class SqliteOptions:
     """Options of the SQLite store."""
 
     file: str = key(
-        default="meshloom.db", help="The file's name in the data folder, or an absolute path on a local disk."
+        default="meshloom.db",
+        help="The file's name in the data folder, or an absolute path on a local disk.",
+        validator=_name_a_file,
     )
     busy_timeout: timedelta = key(
         default=timedelta(seconds=5),
