@@ -83,6 +83,7 @@ async def test_exit_codes_say_what_is_wrong(meshloom, management, socket, run):
     cases = [
         (("up",), 2, "meshloom up --management-url URL --setup-key KEY"),
         (("up", "-m", "nowhere"), 2, "--management-url"),
+        (("up", "-m", "http://[::1"), 2, "--management-url"),
         (("up", "-m", management.url), 4, "this machine is not in the mesh yet: meshloom up --setup-key KEY"),
         (("up", "-m", management.url, "-k", SETUP_KEY.replace("1", "9")), 4, "no peer auth method"),
         (("up", "-m", management.url, "-k", "not-a-key"), 4, "not of the form"),

@@ -131,6 +131,17 @@ def test_configuration_metrics_and_level_are_given_to_the_daemon(machine):
     assert (wrong.exit_code, "nonsense" in wrong.output) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [("--log-level", "loud"), ("--metrics", "nonsense"), ("--metrics", "192.0.2.1:9091"), ("--config", "/nowhere/x")],
+)
+def test_a_daemon_that_would_not_start_is_not_installed(machine, given):
+    done = machine.install(*given)
+    assert (done.exit_code, given[1] in done.output) == (2, True), done.output
+    assert not machine.unit.exists()
+    assert not machine.state.exists()
+
+
 @pytest.mark.parametrize("verb", ["daemon-reload", "enable"])
 def test_where_systemd_fails_nothing_is_left_behind(machine, verb):
     before = machine.everything()

@@ -68,13 +68,14 @@ def parse_url(url: str, flag: str = "--management-url") -> ServerAddress:
     Raises:
         ConfigError: It is no http or https URL.
     """
-    parts = urlsplit(url)
+    wrong = f"{flag} = {url!r}: no URL of a server; write it like https://mesh.example.net"
     try:
+        parts = urlsplit(url)
         port = parts.port
-    except ValueError:
-        port = -1
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
-        raise ConfigError(f"{flag} = {url!r}: no URL of a server; write it like https://mesh.example.net")
+    except ValueError as error:
+        raise ConfigError(wrong) from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ConfigError(wrong)
     tls = parts.scheme == "https"
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return ServerAddress(f"{host}:{port or (443 if tls else 80)}", tls)

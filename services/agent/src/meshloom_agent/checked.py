@@ -41,6 +41,15 @@ def read_checked(file: Path | None, environment: Mapping[str, str] = os.environ)
     return setup
 
 
+def check_given(log_level: str, metrics: str) -> None:
+    """Checks what the command line says in place of the configuration; empty texts say nothing.
+
+    Raises:
+        ConfigError: Everything that is wrong.
+    """
+    gather(*((partial(level_number, log_level),) if log_level else ()), partial(_check_metrics, metrics))
+
+
 def _check_metrics(text: str) -> None:
     """Looks whether this host has the address; its port is not touched."""
     if not text:

@@ -160,6 +160,7 @@ def test_files_of_a_daemon_that_does_not_run_will_do(tmp_path):
         (WebAnswer("https://mesh.test", 200, {"content-type": "application/json"}), ""),
         (WebAnswer("https://mesh.test", 404, {"content-type": "text/html"}), ""),
         (WebAnswer("https://mesh.test", 301, {"location": "https://mesh.test/x"}), ""),
+        (WebAnswer("https://mesh.test", 302, {"location": "http://[nonsense"}), ""),
         (WebAnswer("https://mesh.test", error="no answer within 5 s"), ""),
         (WebAnswer("http://mesh.test", 302, {"location": "http://login.test/"}), "redirected to login.test"),
         (WebAnswer("http://mesh.test", 200, {"content-type": "text/html; charset=utf-8"}), "a page came in place"),
@@ -227,6 +228,17 @@ def test_proxies_are_shown_without_passwords():
     assert proxies(given) == {
         "http": "http://proxy.test:3128", "https": "http://proxy.test:3128", "no": "localhost,10.0.0.0/8",
     }  # fmt: skip
+    assert "secret" not in str(proxies({"http": "http://bob:secret@[nonsense"}))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("command", ["netcheck", "doctor"])
+@pytest.mark.parametrize("url", ["nonsense", "ftp://mesh.test", "http://[::1", "http://mesh.test:99999"])
+async def test_a_url_that_is_none_is_wrong_use(run, tmp_path, command, url):
+    done = await run(command, "--no-ask-gateway", "-m", url, "--daemon-addr", f"unix://{tmp_path}/none")
+    assert (done.code, done.err) == (
+        2, f"error: --management-url = {url!r}: no URL of a server; write it like https://mesh.example.net",
+    )  # fmt: skip
 
 
 def test_the_text_says_what_it_means_for_paths():

@@ -28,6 +28,14 @@ def known(daemon_addr: str, state_dir: str, management_url: str = "", extra_root
     """What the daemon, or else its files, know of this machine's mesh."""
     import attrs
 
+    from meshloom.errors import ConfigError
+    from meshloom_agent.channel import parse_url
+
+    try:
+        if management_url:
+            parse_url(management_url)
+    except ConfigError as error:
+        fail(USAGE, error)
     found = _known(daemon_addr, state_dir, management_url)
     if extra_roots is None:
         return found

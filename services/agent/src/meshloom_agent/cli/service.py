@@ -123,8 +123,7 @@ def install(
     more = {"--config": str(file or ""), "--log-level": log_level, "--metrics": metrics}
     given = tuple(word for name, value in more.items() if value for word in (name, value))
     try:
-        if file:
-            _check(file)
+        _check(file, log_level, metrics)
         unit = Unit(Path(sys.argv[0]).resolve(), state, socket, tuple(sorted(code)), given, (file,) if file else ())
         unit.text()
     except ConfigError as error:
@@ -132,12 +131,14 @@ def install(
     installation.install(unit, installation.unit_file(name), force=force)
 
 
-def _check(file: Path) -> None:
+def _check(file: Path | None, log_level: str, metrics: str) -> None:
+    """Looks whether the daemon would start with it."""
     from meshloom.errors import ConfigError
     from meshloom.inventory import problems_of
-    from meshloom_agent.checked import read_checked
+    from meshloom_agent.checked import check_given, read_checked
 
-    if problems := problems_of(partial(read_checked, file)):
+    reads = (partial(read_checked, file),) if file else ()
+    if problems := [each for read in (*reads, partial(check_given, log_level, metrics)) for each in problems_of(read)]:
         raise ConfigError(*problems)
 
 

@@ -6,7 +6,6 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import anyio
 import attrs
@@ -15,7 +14,7 @@ from meshloom.protocol.nat_discovery import Behaviour, NatDiscovery, NatReport, 
 from meshloom.protocol.stun import Address
 from meshloom_agent.diagnostics import gateway
 from meshloom_agent.diagnostics.known import Known, parted
-from meshloom_agent.diagnostics.web import WebAnswer, ask, why
+from meshloom_agent.diagnostics.web import WebAnswer, ask, parts_of, why
 
 GATEWAY_WITHIN = 1.0
 CONNECT_WITHIN = 10.0
@@ -150,7 +149,7 @@ def proxies(environment: dict[str, str]) -> dict[str, str]:
     """Proxies by scheme, without their passwords."""
     made = {}
     for scheme, url in environment.items():
-        parts = urlsplit(url if "://" in url else f"//{url}")
+        parts = parts_of(url if "://" in url else f"//{url}")
         host = parts.netloc.rpartition("@")[2]
         made[scheme] = url if scheme == "no" else f"{parts.scheme or 'http'}://{host}"
     return made
@@ -249,7 +248,7 @@ async def _check_gateway(protocol: str, router: str, found: _Found) -> None:
 
 
 async def _check_tcp(kind: str, url: str, found: _Found) -> None:
-    parts = urlsplit(url)
+    parts = parts_of(url)
     began = anyio.current_time()
     error = f"no answer within {CONNECT_WITHIN:.0f} s"
     with anyio.move_on_after(CONNECT_WITHIN):

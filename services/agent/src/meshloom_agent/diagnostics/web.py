@@ -6,7 +6,7 @@ import socket
 import ssl
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import anyio
 import attrs
@@ -52,16 +52,24 @@ class WebAnswer:
     @property
     def portal(self) -> str:
         """Why this looks like a captive portal in place of the server; empty where it does not."""
-        location = urlsplit(self.headers.get("location", ""))
+        location = parts_of(self.headers.get("location", ""))
         if self.status == 511:  # RFC 6585 section 6
             return "the network asks for a login"
-        if self.status in (301, 302, 303, 307, 308) and location.hostname not in (None, urlsplit(self.url).hostname):
+        if self.status in (301, 302, 303, 307, 308) and location.hostname not in (None, parts_of(self.url).hostname):
             return f"the request was redirected to {location.hostname}"
         if self.status == 200 and self.headers.get("content-type", "").startswith("text/html"):
             return "a page came in place of the server's answer"
         if self.distrust:
             return f"a certificate came that nobody here trusts ({self.distrust}), unless it is your own: --extra-roots"
         return ""
+
+
+def parts_of(url: str) -> SplitResult:
+    """Returns the parts of a URL that others wrote; none where it cannot be read."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 async def ask(url: str, extra_roots: bytes = b"", within: float = WITHIN) -> WebAnswer:
