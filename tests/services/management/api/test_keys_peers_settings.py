@@ -273,6 +273,12 @@ async def test_settings_are_changed(furnished, change, shown):
             "auto_update_version bogus is none of: disabled, latest, a version such as 1.2.3",
         ),
         ({"jwt_groups_enabled": True}, "jwt_groups_enabled is not offered by this server"),
+        ({"jwt_allow_groups": ["nope"]}, "jwt_allow_groups is not offered by this server"),
+        ({"peer_expose_groups": ["nope"]}, "peer_expose_groups is not offered by this server"),
+        (
+            {"extra": {"network_traffic_logs_groups": ["nope"]}},
+            "extra.network_traffic_logs_groups is not offered by this server",
+        ),
         ({"extra": {"peer_approval_enabled": True}}, "extra.peer_approval_enabled is not offered by this server"),
     ],
 )
@@ -306,7 +312,8 @@ async def test_bad_settings_are_refused(furnished, change, message):
 async def test_a_range_that_machines_would_refuse_is_refused_and_no_machine_moves(furnished, key, network, why):
     before = furnished.state
     answer = await put_settings(furnished, **{key: network})
-    said = f"network range {network} cannot be used: {why}: choose another, like 100.64.0.0/16"
+    like = "fd12:3456:789a:1::/64" if key.endswith("v6") else "100.64.0.0/16"
+    said = f"network range {network} cannot be used: {why}: choose another, like {like}"
     assert (answer.status_code, answer.json()["message"]) == (422, said)
     assert (furnished.state.account, furnished.state.peers) == (before.account, before.peers)
 

@@ -135,7 +135,8 @@ def _ipv6_range(text: str) -> IPv6Network:
 def _check_range(network: IPNetwork, servers: Mapping[IPAddress, str]) -> None:
     """Machines would refuse such a range, or lose this server."""
     if why := objection(network, servers):
-        raise InvalidArgument(f"network range {network} cannot be used: {why}: choose another, like 100.64.0.0/16")
+        like = "100.64.0.0/16" if network.version == 4 else "fd12:3456:789a:1::/64"
+        raise InvalidArgument(f"network range {network} cannot be used: {why}: choose another, like {like}")
 
 
 def _range(text: str) -> IPv4Network | IPv6Network:

@@ -121,7 +121,9 @@ class AccountAnswer:
     onboarding: Onboarding = Onboarding()
 
 
-_NOT_OFFERED = {
+_NOT_OFFERED: dict[str, object] = {
+    "jwt_allow_groups": [],
+    "peer_expose_groups": [],
     "jwt_groups_enabled": False,
     "local_mfa_enabled": False,
     "peer_expose_enabled": False,
@@ -131,7 +133,7 @@ _NOT_OFFERED = {
 
 def _unoffered(request: SettingsRequest) -> list[str]:
     """Names of settings that ask for what this server cannot do."""
-    names = [name for name, value in _NOT_OFFERED.items() if getattr(request, name) != value]
+    names = [name for name, value in _NOT_OFFERED.items() if (getattr(request, name) or value) != value]
     if request.extra is not None:
         wished = attrs.asdict(request.extra)
         names += [
