@@ -166,7 +166,8 @@ def test_a_taken_port_is_named_and_a_free_one_is_taken(mesh):
     wait_until(lambda: "held" in (mesh.internet.folder / "holder.log").read_text(), 10, "the port is held")
     for _ in range(2):
         said = two.run("up", check=False)
-        assert "warning: --wireguard-port 51820: ml0, UDP port 51820: the UDP port is taken" in said
+        assert "warning: --wireguard-port 51820: ml0, UDP port 51820: the UDP port is taken: python" in said
+        assert ") has it; " in said
         assert two.status()["wireguardPort"] not in (0, 51820)
         two.run("down")
     two.run("up", check=False)

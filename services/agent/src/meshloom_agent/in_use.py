@@ -1,10 +1,13 @@
 """What this machine uses of management's word, and how the tunnel is made to match it."""
 
+import socket
 from collections.abc import Callable
 
+import anyio.to_thread
 import attrs
 
 from meshloom.errors import TunnelError
+from meshloom.port_holder import port_holder
 from meshloom.rpc import management_pb2 as pb
 from meshloom.tunnel import Tunnel, TunnelState
 from meshloom_agent.network import OwnAddress
@@ -69,7 +72,9 @@ class PortKeeper:
         except TunnelError as error:
             if tunnel.listen_port or not self.port:
                 raise
+            holder = await anyio.to_thread.run_sync(port_holder, "", self.port, socket.SOCK_DGRAM)
             await tunnel.apply(state)
-            text = f"{PORT_TAKEN} {self.port}: {error}; {tunnel.listen_port} is used instead: free the port, or choose"
+            why = f"{error}: {holder} has it" if holder else str(error)
+            text = f"{PORT_TAKEN} {self.port}: {why}; {tunnel.listen_port} is used instead: free the port, or choose"
             self._note((f"{text} another, then run meshloom down and meshloom up",))
             self.port = 0
