@@ -35,6 +35,8 @@ from meshloom_agent.server_identity import ServerKeys
 _log = logging.getLogger(__name__)
 
 SETTLING = 0.01
+ASK_AGAIN, ASK_WITHIN = 10.0, 3.0
+"""Seconds between two questions whether management knows a machine that is down, and for the answer to one."""
 
 
 class Daemon:
@@ -60,6 +62,7 @@ class Daemon:
         self._ended = anyio.Event()
         self._tasks: TaskGroup | None = None
         self._first: management.LoginResponse | None = None
+        self._asked = float("-inf")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -237,6 +240,23 @@ class Daemon:
     def refusal(self, address: str) -> str:
         """Returns why no server that management names may be at an address; empty where one may."""
         return self._engine.refusal(address) if self._engine is not None else ""
+
+    async def ask_whether_known(self) -> None:
+        """Asks management whether it knows this machine, while it is down: while it is up, the engine asks."""
+        now = anyio.current_time()
+        if self.is_up or not self.settings.management_url or now - self._asked < ASK_AGAIN:
+            return
+        self._asked, before = now, self.report
+        with anyio.move_on_after(ASK_WITHIN):
+            try:
+                await self._introduce(self.settings, "", accept_server_key=False)
+                known = IDLE, ""
+            except LoginDenied as denied:
+                known = NEEDS_LOGIN, f"management does not know this machine: {denied}"
+            except ManagementUnreachable:
+                return
+            if self.report is before and not self.is_up:
+                self.report.state, self.report.failure = known
 
     async def look(self) -> None:
         """Brings the report up to date with the host, while it is up."""

@@ -163,6 +163,8 @@ class DaemonService(DaemonServiceServicer):
 
     async def _status(self, request: pb.StatusRequest) -> pb.StatusResponse:
         await self._daemon.look()
+        if request.shouldRunProbes:
+            await self._daemon.ask_whether_known()
         report = self._daemon.report
         response = pb.StatusResponse(status=report.state, daemonVersion=__version__)
         if request.getFullPeerStatus:
