@@ -339,6 +339,28 @@ class LogoutResponse(_message.Message):
     proof: AnswerProof
     def __init__(self, proof: _Optional[_Union[AnswerProof, _Mapping]] = ...) -> None: ...
 
+class AbsenceRequest(_message.Message):
+    __slots__ = ("proof",)
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    proof: RequestProof
+    def __init__(self, proof: _Optional[_Union[RequestProof, _Mapping]] = ...) -> None: ...
+
+class Absence(_message.Message):
+    __slots__ = ("key", "seconds")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    key: bytes
+    seconds: int
+    def __init__(self, key: _Optional[bytes] = ..., seconds: _Optional[int] = ...) -> None: ...
+
+class AbsenceResponse(_message.Message):
+    __slots__ = ("peers", "proof")
+    PEERS_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    peers: _containers.RepeatedCompositeFieldContainer[Absence]
+    proof: AnswerProof
+    def __init__(self, peers: _Optional[_Iterable[_Union[Absence, _Mapping]]] = ..., proof: _Optional[_Union[AnswerProof, _Mapping]] = ...) -> None: ...
+
 class RequestProof(_message.Message):
     __slots__ = ("challenge", "nonce", "method")
     CHALLENGE_FIELD_NUMBER: _ClassVar[int]

@@ -99,6 +99,11 @@ class ManagementServiceStub(object):
                 request_serializer=meshloom_dot_rpc_dot_management__pb2.EncryptedMessage.SerializeToString,
                 response_deserializer=meshloom_dot_rpc_dot_management__pb2.EncryptedMessage.FromString,
                 _registered_method=True)
+        self.Absent = channel.unary_unary(
+                '/management.ManagementService/Absent',
+                request_serializer=meshloom_dot_rpc_dot_management__pb2.EncryptedMessage.SerializeToString,
+                response_deserializer=meshloom_dot_rpc_dot_management__pb2.EncryptedMessage.FromString,
+                _registered_method=True)
 
 
 class ManagementServiceServicer(object):
@@ -182,6 +187,13 @@ class ManagementServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Absent(self, request, context):
+        """Meshloom's own
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ManagementServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -247,6 +259,11 @@ def add_ManagementServiceServicer_to_server(servicer, server):
             ),
             'StopExpose': grpc.unary_unary_rpc_method_handler(
                     servicer.StopExpose,
+                    request_deserializer=meshloom_dot_rpc_dot_management__pb2.EncryptedMessage.FromString,
+                    response_serializer=meshloom_dot_rpc_dot_management__pb2.EncryptedMessage.SerializeToString,
+            ),
+            'Absent': grpc.unary_unary_rpc_method_handler(
+                    servicer.Absent,
                     request_deserializer=meshloom_dot_rpc_dot_management__pb2.EncryptedMessage.FromString,
                     response_serializer=meshloom_dot_rpc_dot_management__pb2.EncryptedMessage.SerializeToString,
             ),
@@ -600,6 +617,33 @@ class ManagementService(object):
             request,
             target,
             '/management.ManagementService/StopExpose',
+            meshloom_dot_rpc_dot_management__pb2.EncryptedMessage.SerializeToString,
+            meshloom_dot_rpc_dot_management__pb2.EncryptedMessage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Absent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/management.ManagementService/Absent',
             meshloom_dot_rpc_dot_management__pb2.EncryptedMessage.SerializeToString,
             meshloom_dot_rpc_dot_management__pb2.EncryptedMessage.FromString,
             options,

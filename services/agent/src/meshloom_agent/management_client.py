@@ -4,8 +4,9 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import anyio
 import attrs
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -30,13 +31,18 @@ from meshloom_agent.unreached import why_unreached
 
 M = TypeVar("M", bound=Message)
 R = TypeVar("R")
-Request = pb.LoginRequest | pb.SyncRequest | pb.Empty
-
+Request = pb.LoginRequest | pb.SyncRequest | pb.AbsenceRequest | pb.Empty
 
 KEY_WITHIN = CONNECT_WITHIN + 5.0
 """Seconds for the server's key: it is asked for first, so that a connection may have to be made."""
 ANSWER_WITHIN = 20.0
 """Seconds for the answer to a login or a logout."""
+SILENT = 95.0
+"""Seconds without a message on the stream of a server that sends a sign of life every 30: three of them are missing."""
+
+
+LONGEST_ABSENCE = 10 * 365 * 86400.0
+"""Seconds; what a server says beyond that has no date."""
 
 
 def canonical_setup_key(text: str) -> str:
@@ -81,6 +87,8 @@ class ManagementClient:
         self.address = address
         self.is_fresh = False
         """Whether the newest answer is proven to be no recording: by the server's proof, or by the connection."""
+        self.proves = False
+        """Whether the server proves its answers, which Meshloom's do."""
         self._identity = identity or ServerKeys().at(address)
         self._key, self._public = key, key.public.text
         self._channel = open_channel(address, extra_roots)
@@ -115,13 +123,14 @@ class ManagementClient:
 
         Raises:
             LoginDenied: Management refuses the stream; whether it knows this machine is told by a login.
-            ManagementUnreachable: The connection is lost.
+            ManagementUnreachable: The connection is lost, or silent though the server says that it is there.
         """
         for may_repeat in (True, False):
             exchange, number = await self._exchange("Sync"), 0
             try:
                 with self._refusals():
-                    async for answer in self._stub.Sync(self._seal(exchange, pb.SyncRequest(meta=meta))):
+                    call = self._stub.Sync(self._seal(exchange, pb.SyncRequest(meta=meta)))
+                    while answer := await self._next(call, exchange):  # the end of a stream is false
                         opened = self._open(exchange, answer, pb.SyncResponse)
                         self._check(exchange, opened.proof, number)
                         number += 1
@@ -131,6 +140,39 @@ class ManagementClient:
                     raise
             else:
                 return
+
+    async def _next(
+        self, call: "grpc.aio.UnaryStreamCall[pb.EncryptedMessage, pb.EncryptedMessage]", exchange: Exchange
+    ) -> pb.EncryptedMessage | None:
+        """Returns a stream's next message; a server that proves its answers is never silent for long."""
+        with anyio.move_on_after(SILENT if exchange.proof is not None else None):
+            answer: Any = await answer_of(call.read())
+            return answer or None
+        call.cancel()
+        raise ManagementUnreachable(
+            f"management at {self.address.url} has sent no sign of life for {SILENT:.0f} s: the stream is opened again"
+        )
+
+    async def absent(self) -> dict[PublicKey, float]:
+        """Returns the peers that have no connection with management, each with for how many seconds.
+
+        Raises:
+            LoginDenied: Management does not know this machine.
+            ManagementUnreachable: It does not say.
+        """
+
+        async def ask(exchange: Exchange) -> dict[PublicKey, float]:
+            with self._refusals():
+                sealed = self._seal(exchange, pb.AbsenceRequest())
+                answer = await answer_of(self._stub.Absent(sealed, timeout=ANSWER_WITHIN))
+            opened = self._open(exchange, answer, pb.AbsenceResponse)
+            self._check(exchange, opened.proof)
+            try:
+                return {PublicKey.of(each.key): min(each.seconds, LONGEST_ABSENCE) for each in opened.peers}
+            except ProtocolError as error:
+                raise ManagementUnreachable(f"management at {self.address.url}: {error}") from error
+
+        return await self._fresh("Absent", ask)
 
     async def logout(self) -> None:
         """Leave the account; unknown already is as good.
@@ -175,7 +217,8 @@ class ManagementClient:
             box = Box(self._key, PublicKey.parse(answer.key), os.urandom)
         except ProtocolError as error:
             raise ManagementUnreachable(f"management at {self.address.url} has no usable key: {error}") from error
-        shown = KnownServer(answer.key, proves=bool(answer.challenge))
+        self.proves = bool(answer.challenge)
+        shown = KnownServer(answer.key, proves=self.proves)
         self._identity.check(shown)
         return Exchange(box, shown, request_proof(answer.challenge, method, os.urandom) if shown.proves else None)
 

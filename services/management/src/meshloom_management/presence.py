@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -11,6 +11,7 @@ import attrs
 
 from meshloom.errors import MeshError
 from meshloom.model.ids import AccountID, PeerID
+from meshloom.model.peer import Peer
 from meshloom_management.accounts import Accounts
 from meshloom_management.draft import Draft
 from meshloom_management.operations.enrolment import remove_stale
@@ -18,6 +19,8 @@ from meshloom_management.operations.enrolment import remove_stale
 _log = logging.getLogger(__name__)
 
 WRITE_EVERY = 2.0
+COMING_BACK = 30.0
+"""Seconds after the start in which agents come back: who is away until then is not known."""
 
 
 class Presence:
@@ -55,6 +58,19 @@ class Presence:
                 del self._open[peer]
                 self._left[peer] = self._monotonic()
             self._note(account, peer, "")
+
+    def away(self, peers: Iterable[Peer]) -> list[tuple[Peer, float]] | None:
+        """Returns those of the peers that have no stream, each with for how many seconds; None while all come back."""
+        now, date = self._monotonic(), self._accounts.now()
+        if now < self._began + COMING_BACK:
+            return None
+        found = []
+        for peer in peers:
+            if peer.id not in self._open:
+                left = self._left.get(PeerID(peer.id))
+                since = (date - peer.last_seen).total_seconds() if left is None else now - left
+                found.append((peer, max(0.0, since)))
+        return found
 
     async def run(self) -> None:
         """Write what is new, and remove ephemeral peers that stay away."""

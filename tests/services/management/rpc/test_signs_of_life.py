@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from meshloom.rpc import management_pb2 as pb
+from meshloom_front.rpc import connection
 from meshloom_management.operations import peers
 from meshloom_management.rpc import service
 
@@ -22,7 +23,7 @@ class Proxy:
     """Passes connections on, and cuts those by which no DATA has come from the server for a while."""
 
     def __init__(self, path):
-        self.path, self.cuts = path, 0
+        self.path, self.cuts, self.is_dead = path, 0, False
 
     async def serve(self, reader, writer):
         there, to_server = await asyncio.open_unix_connection(self.path)
@@ -41,7 +42,8 @@ class Proxy:
     async def up(self, reader, writer):
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
-                writer.write(data)
+                if not self.is_dead:
+                    writer.write(data)
 
     async def down(self, reader, writer):
         loop = asyncio.get_running_loop()
@@ -100,3 +102,22 @@ async def test_an_agent_that_proves_nothing_is_sent_maps_alone(proxied):
             await stream.read()
         await served.account.change(lambda draft: peers.delete(draft, served.peer(ours).id))
         assert other.opened(await quiet.read(), pb.SyncResponse).HasField("NetworkMap")
+
+
+async def test_an_agent_that_is_dead_without_a_word_is_no_longer_connected(serve, monkeypatch):
+    monkeypatch.setattr(connection, "KEEPALIVE", 0.1)
+    monkeypatch.setattr(connection, "ANSWERS_WITHIN", 0.3)
+    served = await serve()
+    agent, peer = await served.enrolled("one", proof=await served.agent("one").proof("Login"))
+    proxy = Proxy(served.path)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stream = await opened(agent, channel, proves=True)
+            await stream.read()
+            assert served.updates.is_connected(peer.id)
+            proxy.is_dead = True
+            with anyio.fail_after(10):
+                while served.updates.is_connected(peer.id):
+                    await anyio.sleep(0.01)

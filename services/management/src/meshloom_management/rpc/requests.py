@@ -23,7 +23,7 @@ BOXES: Final = 4096
 PROOF: Final = 1001
 """The number of the field of an answer that holds its proof."""
 
-M = TypeVar("M", pb.LoginRequest, pb.SyncRequest, pb.SyncMetaRequest, pb.JobRequest, pb.Empty)
+M = TypeVar("M", pb.LoginRequest, pb.SyncRequest, pb.SyncMetaRequest, pb.JobRequest, pb.AbsenceRequest, pb.Empty)
 
 
 class Answer:

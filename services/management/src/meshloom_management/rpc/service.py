@@ -81,6 +81,7 @@ class ManagementService:
             "Login": unary(self._guarded(self.login)),
             "SyncMeta": unary(self._guarded(self.sync_meta)),
             "Logout": unary(self._guarded(self.logout)),
+            "Absent": unary(self._guarded(self.absent)),
             "Sync": server_streaming(self.sync),
             "Job": bidirectional(self.job),
         }
@@ -142,6 +143,19 @@ class ManagementService:
             if not opened.proves:
                 raise
         return field(ANSWER, opened.answer.seal(opened.answer.proof)) if opened.proves else b""
+
+    async def absent(self, data: bytes, call: Call) -> bytes:
+        """Which peers of the sender's map are away: asked for, since telling it to all would cost more than maps do."""
+        opened = self._open(data, pb.AbsenceRequest, "Absent", call)
+        if (found := self._accounts.find_peer(opened.key)) is None:
+            raise PermissionDenied("peer is not registered")
+        state, sender = found
+        builder = self._updates.builder(state.account.id)
+        peers = (builder.state.peers[each] for each in builder.reach.visible(sender.id) if each != sender.id)
+        if (found_away := self._presence.away(peers)) is None:
+            raise CallFailed(Status.UNAVAILABLE, "the server has just started: who is away is not known yet")
+        away = [pb.Absence(key=peer.key.raw, seconds=int(since)) for peer, since in found_away]
+        return opened.answer.seal(pb.AbsenceResponse(peers=away).SerializeToString() + opened.answer.proof)
 
     def no_login_of_users(self, _data: bytes, _call: Call) -> bytes:
         """This server has no login of users: agents then ask for a setup key."""
