@@ -15,6 +15,7 @@ OTHERS = {
     "meshloom_agent.diagnostics.checks.CLOCK_WARNING",
     "meshloom_agent.diagnostics.checks.CLOCK_ERROR",
     "meshloom_agent.diagnostics.service.LEAST_INTERVAL",
+    "meshloom_agent.management_client.LONGEST_ABSENCE",
     "meshloom_agent.mesh.lazy.KEEPALIVE_EVERY",
     "meshloom_agent.mesh.lazy.HANDSHAKE_EVERY",
     "meshloom_agent.path_settings.LONGEST_TIMER",

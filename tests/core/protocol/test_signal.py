@@ -26,6 +26,26 @@ def test_an_offer_without_ice_has_no_credentials():
     assert decode(SignalMessage(SignalKind.OFFER, ONE.public).encode(), ONE.public).credentials is None
 
 
+@pytest.mark.parametrize("kind", [SignalKind.OFFER, SignalKind.ANSWER])
+@pytest.mark.parametrize("moved", [False, True])
+def test_an_offer_says_whether_its_sender_has_moved_only_where_it_has(kind, moved):
+    message = SignalMessage(kind, ONE.public, Credentials("a", "b"), moved=moved)
+    assert decode(message.encode(), ONE.public) == message
+    own = b"\xd0\x3e\x01"
+    """The field of that number, which others ignore."""
+    assert message.encode().endswith(own) is moved
+    assert decode(message.encode().removesuffix(own), ONE.public).moved is False
+
+
+def test_a_goodbye_is_a_heartbeat_to_those_that_know_no_more():
+    goodbye = SignalMessage(SignalKind.HEARTBEAT, ONE.public, goodbye="abcd")
+    assert goodbye.encode() == b"\x08\x06" + b"\xca\x3e\x04abcd"
+    assert decode(goodbye.encode(), ONE.public) == goodbye
+    assert decode(b"\x08\x06", ONE.public).goodbye is None
+    assert decode(b"\x12\x01:\xca\x3e\x04abcd", ONE.public).goodbye is None, "an offer says nothing else"
+    assert len(decode(b"\x08\x06\xca\x3e\xd0\x0f" + b"a" * 2000, ONE.public).goodbye) == 256
+
+
 @given(st.binary(max_size=300))
 def test_garbage_has_its_own_error(data):
     try:

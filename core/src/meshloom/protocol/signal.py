@@ -12,6 +12,8 @@ from meshloom.rpc import signalexchange_pb2 as pb
 
 MAX_BODY = 64 * 1024
 SESSION_ID = 5
+LONGEST_UFRAG = 256
+"""Characters, as RFC 8839 section 5.4 has it."""
 
 
 class SignalKind(IntEnum):
@@ -45,6 +47,8 @@ class SignalMessage:
         wg_listen_port: The sender's WireGuard port.
         relay_address: The sender's home relay, as it wrote it; None where it has none, or told of something else.
         relay_refused: Whether it told of something that is not the address of a relay.
+        goodbye: In a heartbeat, by which a NetBird client does nothing: the sender's agent with that ufrag ends.
+        moved: In an offer or answer: the session began because the sender's network is another one.
     """
 
     kind: SignalKind
@@ -57,6 +61,8 @@ class SignalMessage:
     relay_address: str | None = None
     relay_ip: bytes | None = None
     relay_refused: bool = False
+    goodbye: str | None = None
+    moved: bool = False
 
     def encode(self) -> bytes:
         """The plain body."""
@@ -73,6 +79,9 @@ class SignalMessage:
                 body.relayServerAddress = self.relay_address
             if self.relay_ip is not None:
                 body.relayServerIP = self.relay_ip
+            body.moved = self.moved
+        if self.goodbye is not None:
+            body.goodbye = self.goodbye
         return body.SerializeToString()
 
 
@@ -103,6 +112,8 @@ def decode(data: bytes, sender: PublicKey) -> SignalMessage:
         relay_address=relay,
         relay_ip=body.relayServerIP if len(body.relayServerIP) in (4, 16) else None,
         relay_refused=tells_relay and relay is None,
+        goodbye=body.goodbye[:LONGEST_UFRAG] if kind is SignalKind.HEARTBEAT and body.HasField("goodbye") else None,
+        moved=offer and body.moved,
     )
 
 

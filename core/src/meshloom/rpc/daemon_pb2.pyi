@@ -287,7 +287,7 @@ class GetConfigResponse(_message.Message):
     def __init__(self, managementUrl: _Optional[str] = ..., configFile: _Optional[str] = ..., logFile: _Optional[str] = ..., preSharedKey: _Optional[str] = ..., adminURL: _Optional[str] = ..., interfaceName: _Optional[str] = ..., wireguardPort: _Optional[int] = ..., mtu: _Optional[int] = ..., disableAutoConnect: bool = ..., serverSSHAllowed: bool = ..., rosenpassEnabled: bool = ..., rosenpassPermissive: bool = ..., disable_notifications: bool = ..., lazyConnectionEnabled: bool = ..., blockInbound: bool = ..., networkMonitor: bool = ..., disable_dns: bool = ..., disable_client_routes: bool = ..., disable_server_routes: bool = ..., block_lan_access: bool = ..., enableSSHRoot: bool = ..., enableSSHSFTP: bool = ..., enableSSHLocalPortForwarding: bool = ..., enableSSHRemotePortForwarding: bool = ..., disableSSHAuth: bool = ..., sshJWTCacheTTL: _Optional[int] = ..., disable_ipv6: bool = ..., mDMManagedFields: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PeerState(_message.Message):
-    __slots__ = ("IP", "pubKey", "connStatus", "connStatusUpdate", "relayed", "localIceCandidateType", "remoteIceCandidateType", "fqdn", "localIceCandidateEndpoint", "remoteIceCandidateEndpoint", "lastWireguardHandshake", "bytesRx", "bytesTx", "rosenpassEnabled", "networks", "latency", "relayAddress", "sshHostKey", "ipv6", "reason", "relayTransport")
+    __slots__ = ("IP", "pubKey", "connStatus", "connStatusUpdate", "relayed", "localIceCandidateType", "remoteIceCandidateType", "fqdn", "localIceCandidateEndpoint", "remoteIceCandidateEndpoint", "lastWireguardHandshake", "bytesRx", "bytesTx", "rosenpassEnabled", "networks", "latency", "relayAddress", "sshHostKey", "ipv6", "reason", "relayTransport", "lastSeen")
     IP_FIELD_NUMBER: _ClassVar[int]
     PUBKEY_FIELD_NUMBER: _ClassVar[int]
     CONNSTATUS_FIELD_NUMBER: _ClassVar[int]
@@ -309,6 +309,7 @@ class PeerState(_message.Message):
     IPV6_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     RELAYTRANSPORT_FIELD_NUMBER: _ClassVar[int]
+    LASTSEEN_FIELD_NUMBER: _ClassVar[int]
     IP: str
     pubKey: str
     connStatus: str
@@ -330,7 +331,8 @@ class PeerState(_message.Message):
     ipv6: str
     reason: str
     relayTransport: str
-    def __init__(self, IP: _Optional[str] = ..., pubKey: _Optional[str] = ..., connStatus: _Optional[str] = ..., connStatusUpdate: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., relayed: bool = ..., localIceCandidateType: _Optional[str] = ..., remoteIceCandidateType: _Optional[str] = ..., fqdn: _Optional[str] = ..., localIceCandidateEndpoint: _Optional[str] = ..., remoteIceCandidateEndpoint: _Optional[str] = ..., lastWireguardHandshake: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., bytesRx: _Optional[int] = ..., bytesTx: _Optional[int] = ..., rosenpassEnabled: bool = ..., networks: _Optional[_Iterable[str]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., relayAddress: _Optional[str] = ..., sshHostKey: _Optional[bytes] = ..., ipv6: _Optional[str] = ..., reason: _Optional[str] = ..., relayTransport: _Optional[str] = ...) -> None: ...
+    lastSeen: _timestamp_pb2.Timestamp
+    def __init__(self, IP: _Optional[str] = ..., pubKey: _Optional[str] = ..., connStatus: _Optional[str] = ..., connStatusUpdate: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., relayed: bool = ..., localIceCandidateType: _Optional[str] = ..., remoteIceCandidateType: _Optional[str] = ..., fqdn: _Optional[str] = ..., localIceCandidateEndpoint: _Optional[str] = ..., remoteIceCandidateEndpoint: _Optional[str] = ..., lastWireguardHandshake: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., bytesRx: _Optional[int] = ..., bytesTx: _Optional[int] = ..., rosenpassEnabled: bool = ..., networks: _Optional[_Iterable[str]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., relayAddress: _Optional[str] = ..., sshHostKey: _Optional[bytes] = ..., ipv6: _Optional[str] = ..., reason: _Optional[str] = ..., relayTransport: _Optional[str] = ..., lastSeen: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class LocalPeerState(_message.Message):
     __slots__ = ("IP", "pubKey", "kernelInterface", "fqdn", "rosenpassEnabled", "rosenpassPermissive", "networks", "ipv6", "wgPort")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!meshloom/rpc/signalexchange.proto\x12\x0esignalexchange\"@\n\x10\x45ncryptedMessage\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x11\n\tremoteKey\x18\x03 \x01(\t\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"M\n\x07Message\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x11\n\tremoteKey\x18\x03 \x01(\t\x12\"\n\x04\x62ody\x18\x04 \x01(\x0b\x32\x14.signalexchange.Body\"\xcd\x03\n\x04\x42ody\x12\'\n\x04type\x18\x01 \x01(\x0e\x32\x19.signalexchange.Body.Type\x12\x0f\n\x07payload\x18\x02 \x01(\t\x12\x14\n\x0cwgListenPort\x18\x03 \x01(\r\x12\x16\n\x0enetBirdVersion\x18\x04 \x01(\t\x12\"\n\x04mode\x18\x05 \x01(\x0b\x32\x14.signalexchange.Mode\x12\x19\n\x11\x66\x65\x61turesSupported\x18\x06 \x03(\r\x12\x38\n\x0frosenpassConfig\x18\x07 \x01(\x0b\x32\x1f.signalexchange.RosenpassConfig\x12\x1f\n\x12relayServerAddress\x18\x08 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tsessionId\x18\n \x01(\x0cH\x01\x88\x01\x01\x12\x1a\n\rrelayServerIP\x18\x0b \x01(\x0cH\x02\x88\x01\x01\"R\n\x04Type\x12\t\n\x05OFFER\x10\x00\x12\n\n\x06\x41NSWER\x10\x01\x12\r\n\tCANDIDATE\x10\x02\x12\x08\n\x04MODE\x10\x04\x12\x0b\n\x07GO_IDLE\x10\x05\x12\r\n\tHEARTBEAT\x10\x06\x42\x15\n\x13_relayServerAddressB\x0c\n\n_sessionIdB\x10\n\x0e_relayServerIPJ\x04\x08\t\x10\n\"&\n\x04Mode\x12\x13\n\x06\x64irect\x18\x01 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_direct\"G\n\x0fRosenpassConfig\x12\x17\n\x0frosenpassPubKey\x18\x01 \x01(\x0c\x12\x1b\n\x13rosenpassServerAddr\x18\x02 \x01(\t2\xb5\x01\n\x0eSignalExchange\x12J\n\x04Send\x12 .signalexchange.EncryptedMessage\x1a .signalexchange.EncryptedMessage\x12W\n\rConnectStream\x12 .signalexchange.EncryptedMessage\x1a .signalexchange.EncryptedMessage(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!meshloom/rpc/signalexchange.proto\x12\x0esignalexchange\"@\n\x10\x45ncryptedMessage\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x11\n\tremoteKey\x18\x03 \x01(\t\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"M\n\x07Message\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x11\n\tremoteKey\x18\x03 \x01(\t\x12\"\n\x04\x62ody\x18\x04 \x01(\x0b\x32\x14.signalexchange.Body\"\x80\x04\n\x04\x42ody\x12\'\n\x04type\x18\x01 \x01(\x0e\x32\x19.signalexchange.Body.Type\x12\x0f\n\x07payload\x18\x02 \x01(\t\x12\x14\n\x0cwgListenPort\x18\x03 \x01(\r\x12\x16\n\x0enetBirdVersion\x18\x04 \x01(\t\x12\"\n\x04mode\x18\x05 \x01(\x0b\x32\x14.signalexchange.Mode\x12\x19\n\x11\x66\x65\x61turesSupported\x18\x06 \x03(\r\x12\x38\n\x0frosenpassConfig\x18\x07 \x01(\x0b\x32\x1f.signalexchange.RosenpassConfig\x12\x1f\n\x12relayServerAddress\x18\x08 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tsessionId\x18\n \x01(\x0cH\x01\x88\x01\x01\x12\x1a\n\rrelayServerIP\x18\x0b \x01(\x0cH\x02\x88\x01\x01\x12\x15\n\x07goodbye\x18\xe9\x07 \x01(\tH\x03\x88\x01\x01\x12\x0e\n\x05moved\x18\xea\x07 \x01(\x08\"R\n\x04Type\x12\t\n\x05OFFER\x10\x00\x12\n\n\x06\x41NSWER\x10\x01\x12\r\n\tCANDIDATE\x10\x02\x12\x08\n\x04MODE\x10\x04\x12\x0b\n\x07GO_IDLE\x10\x05\x12\r\n\tHEARTBEAT\x10\x06\x42\x15\n\x13_relayServerAddressB\x0c\n\n_sessionIdB\x10\n\x0e_relayServerIPB\n\n\x08_goodbyeJ\x04\x08\t\x10\n\"&\n\x04Mode\x12\x13\n\x06\x64irect\x18\x01 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_direct\"G\n\x0fRosenpassConfig\x12\x17\n\x0frosenpassPubKey\x18\x01 \x01(\x0c\x12\x1b\n\x13rosenpassServerAddr\x18\x02 \x01(\t2\xb5\x01\n\x0eSignalExchange\x12J\n\x04Send\x12 .signalexchange.EncryptedMessage\x1a .signalexchange.EncryptedMessage\x12W\n\rConnectStream\x12 .signalexchange.EncryptedMessage\x1a .signalexchange.EncryptedMessage(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,13 +36,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MESSAGE']._serialized_start=119
   _globals['_MESSAGE']._serialized_end=196
   _globals['_BODY']._serialized_start=199
-  _globals['_BODY']._serialized_end=660
-  _globals['_BODY_TYPE']._serialized_start=517
-  _globals['_BODY_TYPE']._serialized_end=599
-  _globals['_MODE']._serialized_start=662
-  _globals['_MODE']._serialized_end=700
-  _globals['_ROSENPASSCONFIG']._serialized_start=702
-  _globals['_ROSENPASSCONFIG']._serialized_end=773
-  _globals['_SIGNALEXCHANGE']._serialized_start=776
-  _globals['_SIGNALEXCHANGE']._serialized_end=957
+  _globals['_BODY']._serialized_end=711
+  _globals['_BODY_TYPE']._serialized_start=556
+  _globals['_BODY_TYPE']._serialized_end=638
+  _globals['_MODE']._serialized_start=713
+  _globals['_MODE']._serialized_end=751
+  _globals['_ROSENPASSCONFIG']._serialized_start=753
+  _globals['_ROSENPASSCONFIG']._serialized_end=824
+  _globals['_SIGNALEXCHANGE']._serialized_start=827
+  _globals['_SIGNALEXCHANGE']._serialized_end=1008
 # @@protoc_insertion_point(module_scope)

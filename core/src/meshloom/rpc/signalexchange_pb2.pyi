@@ -28,7 +28,7 @@ class Message(_message.Message):
     def __init__(self, key: _Optional[str] = ..., remoteKey: _Optional[str] = ..., body: _Optional[_Union[Body, _Mapping]] = ...) -> None: ...
 
 class Body(_message.Message):
-    __slots__ = ("type", "payload", "wgListenPort", "netBirdVersion", "mode", "featuresSupported", "rosenpassConfig", "relayServerAddress", "sessionId", "relayServerIP")
+    __slots__ = ("type", "payload", "wgListenPort", "netBirdVersion", "mode", "featuresSupported", "rosenpassConfig", "relayServerAddress", "sessionId", "relayServerIP", "goodbye", "moved")
     class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         OFFER: _ClassVar[Body.Type]
@@ -53,6 +53,8 @@ class Body(_message.Message):
     RELAYSERVERADDRESS_FIELD_NUMBER: _ClassVar[int]
     SESSIONID_FIELD_NUMBER: _ClassVar[int]
     RELAYSERVERIP_FIELD_NUMBER: _ClassVar[int]
+    GOODBYE_FIELD_NUMBER: _ClassVar[int]
+    MOVED_FIELD_NUMBER: _ClassVar[int]
     type: Body.Type
     payload: str
     wgListenPort: int
@@ -63,7 +65,9 @@ class Body(_message.Message):
     relayServerAddress: str
     sessionId: bytes
     relayServerIP: bytes
-    def __init__(self, type: _Optional[_Union[Body.Type, str]] = ..., payload: _Optional[str] = ..., wgListenPort: _Optional[int] = ..., netBirdVersion: _Optional[str] = ..., mode: _Optional[_Union[Mode, _Mapping]] = ..., featuresSupported: _Optional[_Iterable[int]] = ..., rosenpassConfig: _Optional[_Union[RosenpassConfig, _Mapping]] = ..., relayServerAddress: _Optional[str] = ..., sessionId: _Optional[bytes] = ..., relayServerIP: _Optional[bytes] = ...) -> None: ...
+    goodbye: str
+    moved: bool
+    def __init__(self, type: _Optional[_Union[Body.Type, str]] = ..., payload: _Optional[str] = ..., wgListenPort: _Optional[int] = ..., netBirdVersion: _Optional[str] = ..., mode: _Optional[_Union[Mode, _Mapping]] = ..., featuresSupported: _Optional[_Iterable[int]] = ..., rosenpassConfig: _Optional[_Union[RosenpassConfig, _Mapping]] = ..., relayServerAddress: _Optional[str] = ..., sessionId: _Optional[bytes] = ..., relayServerIP: _Optional[bytes] = ..., goodbye: _Optional[str] = ..., moved: bool = ...) -> None: ...
 
 class Mode(_message.Message):
     __slots__ = ("direct",)

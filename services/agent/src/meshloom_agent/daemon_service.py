@@ -262,6 +262,8 @@ def peer_state(peer: PeerReport) -> pb.PeerState:
         else:
             state.networks.append(str(network))
     state.connStatusUpdate.FromDatetime(peer.since)
+    if peer.last_seen is not None:
+        state.lastSeen.FromDatetime(peer.last_seen)
     if peer.stats.latest_handshake:
         state.lastWireguardHandshake.FromDatetime(peer.stats.latest_handshake)
     state.latency.FromNanoseconds(int(path.latency * 1e9))

@@ -17,6 +17,7 @@ from meshloom.protocol.signal import SignalMessage
 from meshloom.rpc import management_pb2 as pb
 from meshloom.transport import RelayAddress
 from meshloom.tunnel import PeerStats, Tunnel, TunnelContext
+from meshloom_agent.absence import Absences
 from meshloom_agent.border import Border
 from meshloom_agent.channel import parse_url
 from meshloom_agent.facts import system_meta, wants_ipv6
@@ -103,6 +104,7 @@ class Engine:
         address = parse_url(settings.management_url)
         identity = (servers or ServerKeys(files)).at(address)
         self._client = ManagementClient(address, self._key, extra_roots, identity)
+        self._absences = Absences(self._client, self._mesh.set_away)
         self._link = ManagementLink(self._client, files, report, self._meta, self._take_update)
         self._keeper = MapKeeper(files)
         keys = self._key, files.preshared_key()
@@ -133,7 +135,7 @@ class Engine:
                 for task in (self._keep_applied, self._watch_network, self._watch_tunnel):
                     tasks.start_soon(task)
                 self._upkeep.add(f"the interface {self._settings.interface}", self._tunnel.put_back)
-                for each in (self._keeper, self._upkeep):
+                for each in (self._keeper, self._upkeep, self._absences):
                     tasks.start_soon(each.run)
                 tasks.start_soon(self._look_at_handshakes)
                 tasks.start_soon(self._keep_resolved)
@@ -237,10 +239,16 @@ class Engine:
             self._signalling.cancel()
             self._signal_ready(False, "management names another server")
         self._report.signal = ServerReport(address.url)
+        self._signalling = scope = anyio.CancelScope()
         self._signal = SignalClient(
-            address, self._key, self._signal_received, self._signal_ready, self._roots, locate=self._border.signal
+            address,
+            self._key,
+            self._signal_received,
+            self._signal_ready,
+            self._roots,
+            locate=self._border.signal,
+            last_words=lambda: () if scope.cancel_called else self._mesh.farewell(),
         )
-        self._signalling = anyio.CancelScope()
         self._tasks.start_soon(self._run_signal, self._signal, self._signalling)
 
     async def _run_signal(self, signal: SignalClient, scope: anyio.CancelScope) -> None:
@@ -287,6 +295,8 @@ class Engine:
         self._paths.listens_on(self._running.listen_port)
         if self._mesh.set_local(addresses, self._running.listen_port, anyio.current_time()):
             self._paths.network_changed()
+            if self._signal is not None:
+                self._signal.renew()
         self._paths.flush()
 
     async def _keep_resolved(self) -> None:
@@ -350,8 +360,10 @@ class Engine:
         return self._border.refusal(address)
 
     async def look(self) -> None:
-        """Compares the host with what was made of it, so that the report tells what is so now."""
+        """Compares the host with what was made of it, and peers with what management knows: to tell what is so now."""
         await self._upkeep.look()
+        if self._mesh.connected < len(self._mesh.peers):
+            await self._absences.look(is_connected=self._report.management.connected)
 
     async def peers(self) -> list[PeerReport]:
         """All peers of the map, with what WireGuard says of them now."""
@@ -367,6 +379,7 @@ class Engine:
                 wall_clock(path.since, now),
                 path.relay if path.is_relayed else "",
                 self._paths.transport_to(key) if path.is_relayed else "",
+                None if path.last_seen is None else wall_clock(path.last_seen, now),
             )
             for key, remote in self._mesh.peers.items()
             for path in [with_handshake(self._mesh.status(key, now), latest(key), now)]

@@ -161,6 +161,7 @@ class PeerReport:
     Args:
         relay: The relay that carries its packets now, empty on a direct path.
         transport: What carries them to the relay.
+        last_seen: Since when it is away; None where it is not, or that is not known.
     """
 
     key: PublicKey
@@ -170,6 +171,7 @@ class PeerReport:
     since: datetime
     relay: str = ""
     transport: str = ""
+    last_seen: datetime | None = None
 
 
 def wall_clock(moment: float, now: float) -> datetime:

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
@@ -30,9 +30,12 @@ SILENCE, ANSWER_WITHIN = 30.0, 20.0
 """After so many seconds without a message we send ourselves one; without it the stream is opened anew."""
 SEND_WITHIN = 10.0
 """Seconds for one message: what is late is of no use, and offers are repeated."""
+LAST_WORDS_WITHIN = 1.0
+"""Seconds for all that is said in the end; who does not hear it finds out."""
 KNOCK_AFTER = 0.2
 """Mean seconds without the head of an answer."""
 MOST_BOXES = 4096
+MOVED = "this machine's network is another one"
 MOST_WAITING = 64
 """Messages that wait for one recipient; the oldest are dropped."""
 
@@ -44,6 +47,7 @@ class SignalClient:
         received: Called with each message.
         ready: Called when messages can be sent and received, and when they no longer can.
         locate: Finds the address to connect to, before each connection; raises OSError where there is none.
+        last_words: Returns what to send in the end, while the connection is there.
     """
 
     def __init__(
@@ -55,16 +59,18 @@ class SignalClient:
         extra_roots: bytes = b"",
         *,
         locate: Callable[[ServerAddress], Awaitable[ServerAddress]] | None = None,
+        last_words: Callable[[], Sequence[SignalMessage]] = tuple,
     ) -> None:
         self.address = address
         self._key, self._public = key, key.public
         self._received, self._ready = received, ready
-        self._roots, self._locate = extra_roots, locate
+        self._roots, self._locate, self._last_words = extra_roots, locate, last_words
         self._located: ServerAddress | None = None
         self._channel: grpc.aio.Channel | None = None
         self._stub: SignalExchangeStub | None = None
         self._boxes: dict[PublicKey, Box] = {}
         self._heard = 0.0
+        self._try = anyio.CancelScope()
         self._works_since: float | None = None
         self._rivalry = Rivalry()
         self._outage = Outage(f"signal at {address.url}", _log)
@@ -78,8 +84,13 @@ class SignalClient:
                 await self._keep_open()
         finally:
             with anyio.CancelScope(shield=True):
-                if self._channel is not None:
-                    await self._channel.close(0)
+                await self._take_leave()
+                await self._disconnect()
+
+    def renew(self) -> None:
+        """Connects again at once, since this host's network is another one: the connection may be dead silently."""
+        self._stub = None
+        self._try.cancel()
 
     def send_soon(self, message: SignalMessage) -> None:
         """Send, in order for each recipient: candidates are of no use before their offer."""
@@ -104,29 +115,47 @@ class SignalClient:
     async def _keep_open(self) -> None:
         backoff = Backoff()
         while True:
-            why, self._works_since = "the stream has ended", None
-            try:
-                stub = await self._find()
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._watch, tasks.cancel_scope)
-                    await self._stream(stub)
-                    tasks.cancel_scope.cancel()
-            except* OSError as refused:
-                why = words_of(refused)
-            except* grpc.aio.AioRpcError as group:
-                said = _first(group)
-                why = plain_reason(said, self.address.url) or said
-            self._ready(False, why)
-            wait = backoff.next() if self._works_since is None else self._after_success(backoff)
-            self._outage.failed(why, anyio.current_time())
-            await anyio.sleep(wait)
+            with anyio.CancelScope() as self._try:
+                await self._try_once(backoff)
+            if self._try.cancelled_caught:
+                self._ready(False, MOVED)
+                backoff.reset()
+
+    async def _try_once(self, backoff: Backoff) -> None:
+        why, self._works_since = "the stream has ended", None
+        try:
+            stub = await self._find()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._watch, tasks.cancel_scope)
+                await self._stream(stub)
+                tasks.cancel_scope.cancel()
+        except* OSError as refused:
+            why = words_of(refused)
+        except* grpc.aio.AioRpcError as group:
+            said = _first(group)
+            why = plain_reason(said, self.address.url) or said
+        self._ready(False, why)
+        wait = backoff.next() if self._works_since is None else self._after_success(backoff)
+        self._outage.failed(why, anyio.current_time())
+        await anyio.sleep(wait)
+
+    async def _take_leave(self) -> None:
+        if self._works_since is None:
+            return
+        with anyio.move_on_after(LAST_WORDS_WITHIN):
+            async with anyio.create_task_group() as together:
+                for message in self._last_words():
+                    together.start_soon(self.send, message)
+
+    async def _disconnect(self) -> None:
+        if self._channel is not None:
+            await self._channel.close(0)
 
     async def _find(self) -> SignalExchangeStub:
-        """Returns the way to the server: another one than before only where its address is another one."""
+        """Returns the way to the server: another one than before only where its address, or ours, is another one."""
         located = self.address if self._locate is None else await self._locate(self.address)
         if self._stub is None or located != self._located:
-            if self._channel is not None:
-                await self._channel.close(0)
+            await self._disconnect()
             self._located, self._channel = located, open_channel(located, self._roots)
             self._stub = SignalExchangeStub(self._channel)  # type: ignore[no-untyped-call]
         return self._stub

@@ -98,7 +98,7 @@ def content(answer: pb.StatusResponse, chosen: PeerFilter | None = None) -> dict
 
 
 def peer(state: pb.PeerState) -> dict[str, Any]:
-    """One peer; ``reason`` and ``relayTransport`` are our own, and only there where they say something."""
+    """One peer; ``reason``, ``lastSeen`` and ``relayTransport`` are our own, and there where they say something."""
     connected = state.connStatus == "Connected"
     kind = ("Relayed" if state.relayed else "P2P") if connected else "-"
     made: dict[str, Any] = {
@@ -125,6 +125,8 @@ def peer(state: pb.PeerState) -> dict[str, Any]:
         made["netbirdIpv6"] = state.ipv6
     if state.reason and kind != "P2P":
         made["reason"] = state.reason
+    if state.HasField("lastSeen"):
+        made["lastSeen"] = _time(state.lastSeen)
     if state.relayTransport:
         made["relayTransport"] = state.relayTransport
     return made

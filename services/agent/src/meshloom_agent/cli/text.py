@@ -124,11 +124,13 @@ def _nameservers(groups: list[dict[str, Any]], *, detail: bool) -> str:
 def _count(status: dict[str, Any]) -> str:
     """Returns how many peers are connected; those that sleep until there is traffic are not missing."""
     peers = status["peers"]
-    asleep = sum(each["status"] == "Idle" for each in peers["details"] or [])
+    offline = sum("lastSeen" in each for each in peers["details"] or [])
+    asleep = sum(each["status"] == "Idle" and "lastSeen" not in each for each in peers["details"] or [])
+    more = f", {offline} offline" if offline else ""
     if status["daemonStatus"] != "Connected" or not status["lazyConnectionEnabled"] or not asleep:
-        return f"{peers['connected']}/{peers['total']} Connected"
+        return f"{peers['connected']}/{peers['total']} Connected{more}"
     awake = peers["total"] - asleep
-    return f"{peers['connected']}/{awake} Connected, {asleep} asleep" if awake else f"{asleep} asleep"
+    return f"{peers['connected']}/{awake} Connected, {asleep} asleep{more}" if awake else f"{asleep} asleep"
 
 
 def _ssh(server: dict[str, Any]) -> str:

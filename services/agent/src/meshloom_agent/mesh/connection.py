@@ -7,13 +7,13 @@ survives until a better path is found.
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 from meshloom.model.keys import PublicKey
 from meshloom.protocol.ice import AgentState, Candidate, IceAgent, Outgoing, Pair
 from meshloom.protocol.signal import Credentials, SignalKind, SignalMessage
 from meshloom.protocol.stun import Address
 from meshloom_agent.mesh.candidates import remote_candidates
+from meshloom_agent.mesh.endpoint import Endpoint, EndpointChoice
 from meshloom_agent.mesh.introduction import Introduction, new_credentials
 from meshloom_agent.mesh.mtu import PathProbe
 from meshloom_agent.mesh.offers import OfferTimer
@@ -27,9 +27,6 @@ from meshloom_agent.mesh.status import ConnectionState, PathStatus, connecting_s
 EARLY_CANDIDATES = 32
 HEALTH = {AgentState.CONNECTED: Health.WORKS, AgentState.DISCONNECTED: Health.DOUBTFUL}
 
-Endpoint = Address | ThroughTurn | Literal[Way.RELAYED]
-"""Where WireGuard sends a peer's packets: an address, or into a path that the agent carries itself."""
-
 
 class PeerConnection:
     """One peer. After each call, look at its attributes and ``deadline()``, and drain ``signals`` and ``datagrams()``.
@@ -39,8 +36,7 @@ class PeerConnection:
         refuse: Says of a candidate's address that it must not be used (it is of the overlay, or ours).
 
     Attributes:
-        endpoint: None where WireGuard must learn it, or has to wait.
-        taken: Grows when a path to the same endpoint is taken again, away from which WireGuard may have been led.
+        where: Where WireGuard sends the peer's packets.
         session: Grows when the other side has forgotten WireGuard's session: ours must shake hands anew.
     """
 
@@ -57,8 +53,8 @@ class PeerConnection:
     ) -> None:
         self.other = other
         self.controlling = own.text > other.text  # of the texts, as the protocol says
-        self.endpoint: Endpoint | None = None
-        self.session = self.taken = 0
+        self.where = EndpointChoice(self.controlling, options.learn_endpoint)
+        self.session = 0
         self.token = token
         self._search = Search()
         self._entropy, self._options, self._refuse = entropy, options, refuse
@@ -80,7 +76,6 @@ class PeerConnection:
         self._silence = Silence(options.handshake_within)
         spread = 1 + entropy(1)[0] / 510
         self._offers = OfferTimer(options.first_wait, options.longest_wait, options.absent_wait, spread, now, now)
-        self._learn_until: float | None = None
 
     # -- what happens ------------------------------------------------------------------------------------------
 
@@ -93,6 +88,15 @@ class PeerConnection:
     def signals(self) -> list[SignalMessage]:
         """What to send by signal now; clear it then."""
         return self._introduction.signals
+
+    @property
+    def goodbye(self) -> SignalMessage:
+        """Returns what to say to the other when this agent ends."""
+        return self._introduction.goodbye
+
+    def is_with(self, ufrag: str) -> bool:
+        """Tells whether the other's agent is the one with that ufrag, as far as it is known."""
+        return self._remote_ufrag in ("", ufrag)
 
     @property
     def relay(self) -> RelayUse | None:
@@ -128,7 +132,7 @@ class PeerConnection:
             self._follow(now)
         if moved and self._remote_session is not None:
             self._path.forget_failures(now)
-            self._restart(now)
+            self._restart(now, moved=True)
         elif self._way is Way.RELAYED and self._agent is None and listen_port:
             self._offers.again(now)  # with other candidates a direct path may be found
         else:
@@ -208,15 +212,14 @@ class PeerConnection:
         self._path.handle_timer(now)
         self._probe.handle_timer(now)
         self._follow(now)
-        if self._learn_until is not None and now >= self._learn_until:
-            self._learn_until, self.endpoint = None, self.target() or self.endpoint
+        self.where.handle_timer(self.target(), now)
         if self._offers.due is not None and now >= self._offers.due:
             self._offer(now)
 
     def deadline(self) -> float | None:
         """When ``handle_timer`` has something to do."""
         agent = self._agent.deadline() if self._agent else None
-        times = [self._offers.due, self._learn_until, self._path.deadline(), self._probe.deadline(), agent]
+        times = [self._offers.due, self.where.due, self._path.deadline(), self._probe.deadline(), agent]
         return min((time for time in times if time is not None), default=None)
 
     def datagrams(self) -> list[Outgoing]:
@@ -287,13 +290,15 @@ class PeerConnection:
         if self._remote_ufrag not in ("", message.credentials.ufrag):
             self._other_began_anew(now)
         self._remote_session, self._remote_ufrag = message.session_id, message.credentials.ufrag
+        if message.moved:
+            self._path.forget_failures(now)
         self._begin(message.credentials, now)
 
     def _other_began_anew(self, now: float) -> None:
         """Its agent was started again: its WireGuard knows no session, and its relay has not been asked for us."""
         if self.controlling:
             # Ours must shake hands when there is a path, and does so only with a peer that is new to it.
-            self.endpoint = None
+            self.where.endpoint = None
             self.session += 1
         self._choose_relay(now, anew=True)
 
@@ -323,9 +328,10 @@ class PeerConnection:
             for candidate in remote_candidates(line, self._refuse):
                 self._agent.add_remote(candidate, now)
 
-    def _restart(self, now: float) -> None:
+    def _restart(self, now: float, *, moved: bool = False) -> None:
         """A new session of ours; the endpoint in use stays until it has a better one."""
         self._lose_session(now)
+        self._introduction.moved = moved
         self._offers.begin(now)
         self._introduction.repeat()
         self.handle_timer(now)
@@ -335,7 +341,7 @@ class PeerConnection:
         if self._agent is not None:
             self._old_out += self._agent.datagrams()
             self._paced_until, self._agent = self._agent.paced_until, None
-        self._session_id, self._remote_session = self._entropy(5), None
+        self._session_id, self._remote_session, self._introduction.moved = self._entropy(5), None, False
         self._path.drop_direct(now)
         self._take_path(now)
 
@@ -383,13 +389,7 @@ class PeerConnection:
         if (way is Way.NONE) is not (self._way is Way.NONE):
             self._since = now
         self._way = way
-        target = self.target()
-        if target is None or target == self.endpoint:
-            self.taken += target is not None and way is not before
-        elif self.controlling or self.endpoint is not None:
-            self.endpoint, self._learn_until = target, None
-        elif self._learn_until is None:
-            self._learn_until = now + self._options.learn_endpoint
+        self.where.follow(self.target(), now, is_new=way is not before)
 
     def target(self) -> Endpoint | None:
         """Where the path in use leads, learned by WireGuard or not."""

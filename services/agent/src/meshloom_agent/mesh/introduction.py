@@ -21,13 +21,18 @@ def new_credentials(entropy: Callable[[int], bytes]) -> Credentials:
 
 @attrs.define
 class Introduction:
-    """Drain ``signals`` after each call."""
+    """Drain ``signals`` after each call.
+
+    Attributes:
+        moved: Whether our session began because this host's network is another one.
+    """
 
     other: PublicKey
     credentials: Credentials
     options: MeshOptions
     listen_port: int = 0
     home: HomeRelay | None = None
+    moved: bool = False
     signals: list[SignalMessage] = attrs.field(factory=list)
     _told: set[Address] = attrs.field(factory=set, init=False)
 
@@ -44,8 +49,14 @@ class Introduction:
                 version=self.options.version,
                 relay_address=self.home.url if self.home is not None else None,
                 relay_ip=self.home.ip if self.home is not None else None,
+                moved=self.moved,
             )
         )
+
+    @property
+    def goodbye(self) -> SignalMessage:
+        """Returns what to say when this agent ends; it says nothing of the agent that comes after it."""
+        return SignalMessage(SignalKind.HEARTBEAT, self.other, goodbye=self.credentials.ufrag)
 
     def tell(self, candidates: Iterable[Candidate], *, relayed: bool) -> None:
         """Those that the other was not told of yet; the *relayed* ones only where they are wanted."""

@@ -1,11 +1,13 @@
 """Our own candidates: of the host's interfaces, as STUN servers see them, and on TURN servers."""
 
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from meshloom.protocol.ice import AddressDiscovery, Candidate, CandidateKind, Outgoing
 from meshloom.protocol.ice.candidate import local_candidate
 from meshloom.protocol.stun import Address
 from meshloom_agent.mesh.candidates import host_candidates
+from meshloom_agent.unfit import LINK_LOCAL, unfit_peer
 
 ASK_AGAIN = 5.0
 """Seconds between two questions to STUN servers because of paths that are lost."""
@@ -94,6 +96,22 @@ class LocalCandidates:
     def mapped(self) -> list[Address]:
         """The port's addresses as STUN servers see them."""
         return self._discovery.mapped
+
+    def refuses(self, address: Address, overlay: Sequence[IPv4Network | IPv6Network], *, ipv6: bool) -> bool:
+        """Tells whether no check may go there, whoever says that a peer is there: the overlay, groups, ourselves.
+
+        Args:
+            address: There.
+            overlay: Networks of the mesh.
+            ipv6: Whether paths over IPv6 are looked for.
+        """
+        parsed = ip_address(address[0])
+        parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+        if parsed.version == 6 and not ipv6:
+            return True
+        own = [each.address for each in self.candidates]
+        has_link_local = parsed in LINK_LOCAL and any(ip_address(each[0]) in LINK_LOCAL for each in own)
+        return unfit_peer(parsed, overlay, has_link_local=has_link_local) or address in own
 
     def _follow(self) -> None:
         if self._discovery.changed:

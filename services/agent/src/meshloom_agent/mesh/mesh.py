@@ -1,38 +1,26 @@
 """All peer connections of one agent, and what they share: the port's addresses, signal, one timer."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TypeVar
-
-import attrs
 
 from meshloom.model.keys import PublicKey
 from meshloom.protocol.ice import Outgoing
 from meshloom.protocol.signal import SignalKind, SignalMessage
 from meshloom.protocol.stun import HEADER, Address
-from meshloom_agent.mesh.connection import Endpoint, PeerConnection
+from meshloom_agent.mesh.connection import PeerConnection
+from meshloom_agent.mesh.endpoint import Endpoint
 from meshloom_agent.mesh.lazy import Asleep, Sleepers, can_sleep, is_initiation, is_keepalive
 from meshloom_agent.mesh.local import LocalCandidates
 from meshloom_agent.mesh.options import MeshOptions
 from meshloom_agent.mesh.path import ThroughTurn
 from meshloom_agent.mesh.registry import Registry
 from meshloom_agent.mesh.relay import OwnRelays, RelayUse
-from meshloom_agent.mesh.status import ConnectionState, PathStatus
-from meshloom_agent.unfit import LINK_LOCAL, unfit_peer
+from meshloom_agent.mesh.remote import IPNetwork, RemotePeer
+from meshloom_agent.mesh.status import ConnectionState, PathStatus, with_absence
+from meshloom_agent.mesh.tables import put
 
-IPNetwork = IPv4Network | IPv6Network
-T = TypeVar("T")
 DISCOVERY = b"\0\0\0\0"
 NOT_FOR_CONNECTIONS = frozenset({SignalKind.HEARTBEAT, SignalKind.MODE})
-
-
-@attrs.frozen
-class RemotePeer:
-    """A peer of the network map."""
-
-    allowed_ips: tuple[IPNetwork, ...]
-    fqdn: str = ""
-    version: str = ""
 
 
 class Mesh:
@@ -72,6 +60,8 @@ class Mesh:
         self._signal_ready = False
         self._lazy = False
         self._sleepers = Sleepers()
+        self._away: dict[PublicKey, float] = {}
+        self._parted: Counter[PublicKey] = Counter()
         self._out: list[Outgoing] = []
         self._signals: list[SignalMessage] = []
         self._packets: list[tuple[PublicKey, Endpoint, bytes]] = []
@@ -83,6 +73,8 @@ class Mesh:
         for gone in self.peers.keys() - peers.keys():
             self._end(gone)
             self._sleepers.forget(gone)
+            for table in (self._away, self._parted):
+                table.pop(gone, None)
             self.endpoints_changed |= gone in self.endpoints
             self.endpoints.pop(gone, None)
         new = [key for key in peers if key not in self.peers and key != self._own]
@@ -164,12 +156,24 @@ class Mesh:
         if message.kind is SignalKind.GO_IDLE:
             if key in self._connections and self._may_sleep(key) and not self._sleepers.is_new(key, now):
                 self._put_to_sleep(key, now)
+        elif message.goodbye is not None:
+            self._part_from(key, message.goodbye, now)
         elif key in self.peers and message.kind not in NOT_FOR_CONNECTIONS:
+            self._away.pop(key, None)
             connection = self._connections.get(key) or self._connect(
                 key, now, is_called=message.kind is SignalKind.OFFER
             )
             connection.receive_signal(message, now)
             self._drain(connection)
+
+    def set_away(self, away: Mapping[PublicKey, float], asked: float) -> None:
+        """Peers that are away and since when, as management said when it was *asked*; a later goodbye stays."""
+        said = {key: since for key, since in self._away.items() if since >= asked}
+        self._away = {key: since for key, since in away.items() if key in self.peers} | said
+
+    def farewell(self) -> list[SignalMessage]:
+        """Returns what to say when this agent ends: who is connected to it need not find out."""
+        return [each.goodbye for each in self._connections if each.is_connected]
 
     def receive_datagram(self, data: bytes, source: Address, now: float, via: Address | None = None) -> None:
         """A STUN message that came to the shared port, or *via* a relayed candidate of ours."""
@@ -267,15 +271,16 @@ class Mesh:
 
     def status(self, peer: PublicKey, now: float) -> PathStatus:
         """For people."""
-        connection = self._connections.get(peer)
-        if connection is None:
-            return PathStatus(ConnectionState.IDLE, self._sleepers.since.get(peer, 0.0), "there is no traffic")
-        return connection.status(now)
+        if (connection := self._connections.get(peer)) is not None:
+            found = connection.status(now)
+        else:
+            found = PathStatus(ConnectionState.IDLE, self._sleepers.since.get(peer, 0.0), "there is no traffic")
+        return with_absence(found, self._away.get(peer), now)
 
     def session(self, peer: PublicKey) -> int:
         """Grows when WireGuard has to forget its session with the peer and shake hands anew."""
         connection = self._connections.get(peer)
-        return connection.session if connection is not None else 0
+        return self._parted[peer] + (connection.session if connection is not None else 0)
 
     def direct_address(self, peer: PublicKey) -> Address | None:
         """Where the peer is while the direct path to it is in use."""
@@ -331,6 +336,19 @@ class Mesh:
         self._drain(connection)
         return connection
 
+    def _part_from(self, key: PublicKey, ufrag: str, now: float) -> None:
+        """A peer's agent ends: nothing leads there until it comes back, or is called."""
+        connection = self._connections.get(key)
+        if key not in self.peers or (connection is not None and not connection.is_with(ufrag)):
+            return  # it is told late: another agent with this key is there already
+        self._away[key] = now
+        self._parted[key] += 1
+        if connection is not None and self._may_sleep(key):
+            self._put_to_sleep(key, now)
+        elif connection is not None:
+            self._end(key)
+            self._connect(key, now, is_called=True)
+
     def _end(self, key: PublicKey) -> None:
         self._connections.remove(key)
         for table in (self._direct, self._mtus, self._taken):
@@ -346,16 +364,16 @@ class Mesh:
         connection.signals.clear()
         key = connection.other
         self._set_endpoint(key, connection)
-        self.relays_changed |= _put(self.relays, key, connection.relay)
-        self.relays_changed |= _put(self._direct, key, connection.direct_address)
-        self.relays_changed |= _put(self.turned, key, connection.through)
-        self.endpoints_changed |= _put(self._mtus, key, connection.mtu)
-        if _put(self._taken, key, connection.taken):
+        self.relays_changed |= put(self.relays, key, connection.relay)
+        self.relays_changed |= put(self._direct, key, connection.direct_address)
+        self.relays_changed |= put(self.turned, key, connection.through)
+        self.endpoints_changed |= put(self._mtus, key, connection.mtu)
+        if put(self._taken, key, connection.where.taken):
             self.retaken.add(key)
         self._connections.plan(connection)
 
     def _set_endpoint(self, key: PublicKey, connection: PeerConnection) -> None:
-        wanted: Endpoint | Asleep | None = connection.endpoint
+        wanted: Endpoint | Asleep | None = connection.where.endpoint
         if wanted is None and key in self._sleepers:
             wanted = Asleep(self._sleepers.number(key))  # until there is a path, every packet rings
         elif wanted is None and connection.controlling:
@@ -379,22 +397,4 @@ class Mesh:
             self._drain(connection)
 
     def _is_refused(self, address: Address) -> bool:
-        """Whether no check may go there, whoever says that a peer is there: the overlay, groups, and ourselves."""
-        parsed = ip_address(address[0])
-        parsed = getattr(parsed, "ipv4_mapped", None) or parsed
-        if parsed.version == 6 and not self.options.ipv6:
-            return True
-        own = [each.address for each in self._local.candidates]
-        has_link_local = parsed in LINK_LOCAL and any(ip_address(each[0]) in LINK_LOCAL for each in own)
-        return unfit_peer(parsed, self._overlay, has_link_local=has_link_local) or address in own
-
-
-def _put(table: dict[PublicKey, T], key: PublicKey, value: T | None) -> bool:
-    """Keep a value, or nothing where it is None; whether it is another one than before."""
-    if table.get(key) == value:
-        return False
-    if value is None:
-        del table[key]
-    else:
-        table[key] = value
-    return True
+        return self._local.refuses(address, self._overlay, ipv6=self.options.ipv6)

@@ -71,4 +71,7 @@ class Search:
 def span(seconds: float) -> str:
     """Returns a duration as people say it, rounded up."""
     whole = max(1, int(-(-seconds // 1)))
-    return f"{whole} s" if whole < 90 else f"{-(-whole // 60)} min"
+    if whole < 90:
+        return f"{whole} s"
+    minutes = -(-whole // 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"

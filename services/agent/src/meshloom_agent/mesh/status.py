@@ -31,6 +31,7 @@ class PathStatus:
         latency: Round trip in seconds, 0 if unknown.
         is_relayed: The relay carries the packets.
         relay: URL of the relay that is used, or kept ready.
+        last_seen: Since when the peer is away; None where it is not, or that is not known.
     """
 
     state: str
@@ -43,6 +44,14 @@ class PathStatus:
     latency: float = 0.0
     is_relayed: bool = False
     relay: str = ""
+    last_seen: float | None = None
+
+
+def with_absence(path: PathStatus, since: float | None, now: float) -> PathStatus:
+    """Returns the status of a peer that is away since then; a path that works shows that it is not."""
+    if since is None or path.state == ConnectionState.CONNECTED:
+        return path
+    return attrs.evolve(path, reason=f"offline; last seen {span(max(0.0, now - since))} ago", last_seen=since)
 
 
 def connecting_status(since: float, reason: str, relay: str, relay_reason: str, now: float) -> PathStatus:

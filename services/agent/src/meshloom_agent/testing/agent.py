@@ -91,6 +91,12 @@ class SimulatedAgent:
         self._look()
         self._flush()
 
+    def stop(self) -> None:
+        """Ends as the daemon does when it is told to: those that are connected hear of it."""
+        for message in self.mesh.farewell():
+            self._exchange.send(message.other, attrs.evolve(message, other=self.key))
+        self.crash()
+
     def crash(self) -> None:
         """Gone at once, its tunnel with it."""
         if self._port is not None:
