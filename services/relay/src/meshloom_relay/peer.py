@@ -2,7 +2,8 @@
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection
+from typing import Protocol
 
 from meshloom.log import PEER
 from meshloom.protocol.relay import HEAD_SIZE, Kind, RelayPeerID, encode_lists, id_text, packet_head
@@ -16,17 +17,64 @@ from meshloom.protocol.relay_session import (
     Unwatched,
     Watched,
 )
+from meshloom.protocol.relay_token import RelayToken
+from meshloom.protocol.relay_where import Whereabouts
 from meshloom.transport import Connection, Receiver
-from meshloom_relay.backlog import OVERHEAD
-
-if TYPE_CHECKING:
-    from meshloom_relay.service import Relay
+from meshloom_relay.backlog import OVERHEAD, Backlog
+from meshloom_relay.limits import Bucket, RelayLimits
+from meshloom_relay.metrics import Counts
 
 _log = logging.getLogger(__name__)
 
 MOST_TOLD, LONGEST_TOLD = 2_000, 1 << 20
 """Messages about other peers and health checks that wait for one that does not read, and their bytes; then it is sent
 away."""
+
+
+class Relay(Protocol):
+    """The relay as its connections know it.
+
+    Attributes:
+        routes: Who is here, by the head of packets to each.
+        where: Who is here, and who watches whom.
+        counts: What happened.
+        backlog: What waits for each connection.
+        total: What all may send together; None for no bound.
+        limits: What each may cost.
+        monotonic: Seconds.
+    """
+
+    routes: dict[bytes, "RelayPeer"]
+    where: Whereabouts["RelayPeer"]
+    counts: Counts
+    backlog: Backlog["RelayPeer"]
+    total: Bucket | None
+    limits: RelayLimits
+    monotonic: Callable[[], float]
+
+    def new_bucket(self) -> Bucket | None:
+        """Makes what one connection may send; None for no bound."""
+
+    def claimed(self, peer: "RelayPeer", id: RelayPeerID, token: RelayToken) -> None:
+        """Decides about a connection that has shown a good token for an id."""
+
+    def answered(self, peer: "RelayPeer") -> None:
+        """Takes note that a peer is there."""
+
+    def renewed(self, peer: "RelayPeer") -> None:
+        """Takes note that a peer has shown a token with its name."""
+
+    def unwatched(self, peer: "RelayPeer", ids: Collection[RelayPeerID]) -> None:
+        """Takes note that a peer no longer watches some others."""
+
+    def ended(self, peer: "RelayPeer", reason: str) -> None:
+        """Takes note that a connection is being closed."""
+
+    def lost(self, peer: "RelayPeer") -> None:
+        """Takes note that a connection is gone."""
+
+    def shed(self) -> None:
+        """Drops what waits for the slowest readers, where it is too much."""
 
 
 class RelayPeer(Receiver):
@@ -56,7 +104,7 @@ class RelayPeer(Receiver):
         "session",
     )
 
-    def __init__(self, relay: "Relay", connection: Connection, session: RelaySession) -> None:
+    def __init__(self, relay: Relay, connection: Connection, session: RelaySession) -> None:
         self._relay, self._connection, self.session = relay, connection, session
         self._routes = relay.routes
         self._traffic = relay.counts.of(connection.transport)
