@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
+import anyio
+
 from meshloom_front.callers import Callers
 from meshloom_front.costs import ACCEPTED, ACCEPTING
 from meshloom_front.crowd import Crowd, network_of
@@ -67,12 +69,8 @@ class Accepting:
             self.stop()
             for waiting in list(self._waiting):
                 self._give_way(waiting)
-            tasks = list(self._tasks)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for each in self._begun:  # of tasks that had not begun
-                each.close()
+            with anyio.CancelScope(shield=True):  # uvloop tells no protocol that was cut off in between that it is lost
+                await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def stop(self) -> None:
         """Accepts no more."""

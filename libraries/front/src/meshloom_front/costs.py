@@ -1,18 +1,46 @@
 """What callers cost: CPU time that is measured where this process works for them, and estimates of what is not seen."""
 
+import select
+import socket
 import time
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final, Protocol
 
-EVENT: Final = 100e-6
+TRIP: Final = 1.6e-6
+"""Seconds of CPU that a byte to this process itself takes on the machine that the estimates are made for."""
+SLOWEST: Final = 4.0
+"""Times as slow as that a machine is taken for, at the most."""
+
+
+def slowness() -> float:
+    """Returns how many times as long as there this machine takes, never less than once; measures it, in some ms."""
+    return min(SLOWEST, max(1.0, min(_trip() for _ in range(5)) / TRIP))
+
+
+def _trip(count: int = 100) -> float:
+    """Returns the seconds of CPU that sending, waiting for and receiving a byte takes."""
+    one, other = socket.socketpair()
+    with one, other, select.epoll() as poll:
+        poll.register(other, select.EPOLLIN)
+        start = time.thread_time()
+        for _ in range(count):
+            one.send(b"x")
+            poll.poll(0)
+            other.recv(1)
+        return (time.thread_time() - start) / count
+
+
+_SLOWNESS: Final = slowness()
+
+EVENT: Final = 100e-6 * _SLOWNESS
 """Seconds of CPU, about, that the event loop and the kernel take for bytes that come, beside what is measured."""
-BYTE: Final = 3e-9
+BYTE: Final = 3e-9 * _SLOWNESS
 """Seconds of CPU for each byte of them."""
-STEP: Final = 20e-6
+STEP: Final = 20e-6 * _SLOWNESS
 """Seconds of CPU, about, that the event loop takes for each step of a task, beside what is measured."""
-ACCEPTED: Final = 50e-6
+ACCEPTED: Final = 50e-6 * _SLOWNESS
 """Seconds of CPU, about, that a new connection costs before it has its turn."""
-ACCEPTING: Final = 500e-6
+ACCEPTING: Final = 500e-6 * _SLOWNESS
 """Seconds of CPU, about, that it costs then."""
 CONNECTION_TAKES: Final = 8 << 10
 """Bytes of memory, about, that an open connection takes on which nothing waits."""

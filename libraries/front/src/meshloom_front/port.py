@@ -247,8 +247,8 @@ async def open_port(
     """Accept connections until leaving, or until what is given is called; leaving ends those still open."""
     accepting = Accepting(port.connection, port.limits.waiting, port.make_room, port.callers)
     port.beginning, port.tls = accepting.__len__, tls
-    async with accepting.accepting(listening):
-        try:
+    try:
+        async with accepting.accepting(listening):
             yield accepting.stop
-        finally:
-            port.close()
+    finally:
+        port.close()
