@@ -1,6 +1,5 @@
 """What did not answer is told by its name and its reason, never as a deadline of gRPC's."""
 
-import os
 import signal as signals
 import socket
 import subprocess
@@ -107,27 +106,44 @@ async def test_a_management_that_hangs_is_told_without_the_words_of_grpc(managem
         await client.close()
 
 
-@pytest.fixture
-def frozen(tmp_path):
-    """The socket of a stopped process: it takes connections, as the kernel does for such, and says nothing."""
+SILENT = """
+import socket, sys, threading
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(sys.argv[1])
+listening.listen()
+print(flush=True)
+kept = []
+while True:
+    made, _ = listening.accept()
+    kept.append(made)
+    made.sendall(bytes(3) + b"\\4" + bytes(5))
+"""
+"""A daemon whose event loop stands still: gRPC takes connections, and no call has an answer."""
+
+
+@pytest.fixture(params=["stopped", "standing still"])
+def frozen(request, tmp_path):
+    """The socket of a process that takes connections, as the kernel does for a stopped one, and answers nothing."""
     path = tmp_path / "frozen.sock"
-    program = (
-        f"import socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.bind({str(path)!r})\ns.listen()\n"
-        "print(flush=True)\nsys.stdin.read()"
-    )
-    argv = [sys.executable, "-c", program]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as daemon:
+    with subprocess.Popen([sys.executable, "-c", SILENT, path], stdout=subprocess.PIPE) as daemon:
         daemon.stdout.readline()
-        os.kill(daemon.pid, signals.SIGSTOP)
+        if request.param == "stopped":
+            daemon.send_signal(signals.SIGSTOP)
         try:
             yield f"unix://{path}"
         finally:
-            os.kill(daemon.pid, signals.SIGCONT)
             daemon.kill()
 
 
-async def test_a_frozen_daemon_is_named(frozen):
-    done = await anyio.run_process([BIN, "status", "--json", "--daemon-addr", frozen], check=False)
+COMMANDS = ("status --json", "up -m http://127.0.0.1:1", "login", "down", "logout", "ping peer", "debug log level info")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frozen", ["stopped"], indirect=True)
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_a_stopped_daemon_is_named_soon_by_every_command(frozen, command):
+    with anyio.fail_after(50):  # and not by each command's own limit, of two minutes for a login
+        done = await anyio.run_process([BIN, *command.split(), "--daemon-addr", frozen], check=False)
     assert done.returncode == 5
     assert b"the daemon does not answer: is it stopped" in done.stderr
     assert b"Deadline" not in done.stderr

@@ -11,6 +11,8 @@ from meshloom_agent.cli.exits import FAILED, TIMEOUT
 from meshloom_agent.cli.options import address_option
 
 ROUNDS, ROUNDS_UNTIL_DIRECT = 4, 10
+ANSWERS_WITHIN = 30.0
+"""Seconds for the daemon, besides those of the rounds."""
 
 
 @click.command()
@@ -49,10 +51,11 @@ def ping(
     request = pb.PingRequest(peer=readable(peer), count=rounds, until_direct=until_direct)
     request.timeout.FromNanoseconds(int(timeout * 1e9))
     request.interval.FromNanoseconds(int(interval * 1e9))
+    within = ANSWERS_WITHIN + rounds * (timeout + interval)
     answers: list[pb.PingReply] = []
     with daemon_channel(daemon_addr) as channel, refusals():
         try:
-            for answer in DiagnosticsStub(channel).Ping(request):  # type: ignore[no-untyped-call]
+            for answer in DiagnosticsStub(channel).Ping(request, timeout=within):  # type: ignore[no-untyped-call]
                 if not answers:
                     say(f"{answer.fqdn} ({answer.address})")
                 answers.append(answer)
