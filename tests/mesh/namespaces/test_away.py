@@ -69,16 +69,17 @@ def test_a_peer_whose_power_is_cut_is_offline_as_soon_as_its_path_is_seen_to_fai
     _, stays, laptop = lan
     laptop.host.ip("link set eth0 down")
     began = time.monotonic()
-    stays.wait_for("laptop", lambda peer: peer["status"] != "Connected", 30, "is not connected")
-    print(f"not connected after {time.monotonic() - began:.2f} s")
-    stays.wait_for("laptop", is_offline, 120, "is offline")
+    stays.wait_for("laptop", lambda peer: peer["status"] != "Connected", 90, "is not connected")
+    stays.wait_for("laptop", is_offline, 10, "is offline")
     print(f"offline after {time.monotonic() - began:.2f} s")
     assert LEFT not in stays.peer("laptop")["reason"]
 
 
-def go(host, router, device, other):
-    """Leaves one network, which says nothing to anybody, for the other."""
+def go(host, router, device, other, number):
+    """Leaves one network for the other, as a machine that gets its addresses there; nobody else is told."""
     host.ip(f"link set {other} down")
+    host.ip(f"address flush dev {other}")
+    host.ip(f"address add {router.network[number]}/24 dev {device}")
     host.ip(f"link set {device} up")
     host.ip(f"route add default via {router.network[1]}")
 
@@ -90,12 +91,13 @@ def test_a_machine_that_comes_back_to_its_network_is_direct_at_once(internet, la
     port = internet.unused_link()
     laptop.host.plug("eth1", away, port)
     away.ip(f"link set {port} master lan")
-    laptop.host.ip(f"address add {away.network[77]}/24 dev eth1")
+    laptop.host.ip("link set eth1 down")
+    number = int(laptop.host.address) - int(home.network.network_address)
     for _ in range(3):
-        go(laptop.host, away, "eth1", "eth0")
+        go(laptop.host, away, "eth1", "eth0", 77)
         stays.wait_for("laptop", is_relayed, 60, "is relayed")
         laptop.wait_for("stays", is_relayed, 60, "is relayed")
-        go(laptop.host, home, "eth0", "eth1")
+        go(laptop.host, home, "eth0", "eth1", number)
         began = time.monotonic()
         for one, other in ((stays, "laptop"), (laptop, "stays")):
             one.wait_for(other, is_direct, SOON, "is direct")

@@ -49,6 +49,22 @@ def test_our_agent_and_a_client_connect_directly_through_our_server(server, clie
     assert theirs.ping(ours.address)
 
 
+def test_a_client_takes_the_goodbye_of_our_agent_for_a_heartbeat(server, client, agent):
+    key = server.setup_key()
+    theirs, ours = client("theirs", server.url, key), agent("ours", server.url, key)
+    assert ours.ping(theirs.address, timeout=30)
+    ours.wait_for("theirs", is_direct, 40, "is direct")
+    theirs.wait_for("ours", is_direct, 40, "is direct")
+    before = len(theirs.log.read_text())
+    ours.run("down")
+    theirs.wait_for("ours", lambda peer: peer["status"] != "Connected", 60, "is not connected")
+    said = theirs.log.read_text()[before:]
+    assert not [line for line in said.splitlines() if " ERRO " in line and "signal" in line.lower()], said
+    ours.run("up")
+    assert ours.ping(theirs.address, timeout=60)
+    theirs.wait_for("ours", is_direct, 60, "is direct again")
+
+
 @pytest.mark.parametrize("nat", [None, NAT.PORT_RESTRICTED])
 def test_our_agent_and_a_client_connect_directly_through_an_unmodified_server(netbird_server, client, agent, nat):
     key = netbird_server.setup_key()

@@ -110,7 +110,7 @@ def test_a_pair_whose_udp_is_blocked_says_so_and_when_the_next_try_is():
 
 def test_a_peer_that_no_path_reaches_and_that_left_its_relay_is_offline():
     found = connecting_status(100.0, LOST, RELAY, LEFT, 112.5)
-    assert (found.state, found.reason) == ("Connecting", "offline; last connected 13 s ago")
+    assert (found.state, found.reason) == ("Connecting", "offline; last seen 13 s ago")
     assert "offline" not in connecting_status(100.0, LOST, RELAY, "it does not answer", 112.5).reason
 
 

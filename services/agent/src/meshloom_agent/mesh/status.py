@@ -60,9 +60,7 @@ def connecting_status(since: float, reason: str, relay: str, relay_reason: str, 
     One that has left its relay, too, is not there at all.
     """
     if relay_reason == LEFT:
-        return PathStatus(
-            ConnectionState.CONNECTING, since, f"offline; last connected {span(now - since)} ago", relay=relay
-        )
+        return with_absence(PathStatus(ConnectionState.CONNECTING, since, relay=relay), since, now)
     more = f"the relay {relay}: {relay_reason or 'not open yet'}" if relay else relay_reason or "a relay is needed"
     text = f"{reason}: {more}" if reason == NO_DIRECT_PATH or relay or relay_reason else reason
     return PathStatus(ConnectionState.CONNECTING, since, text, relay=relay)
