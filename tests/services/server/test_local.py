@@ -2,13 +2,17 @@
 
 import os
 import re
+import socket
 import subprocess
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from meshloom.testing.deployment import OWNER
+from meshloom_management.errors import PreconditionFailed
+from meshloom_management.local.socket import NAME, ask
 
 PASSWORD = "a good long one"
 
@@ -218,3 +222,14 @@ def test_what_cannot_be_of_a_setup_key_is_said(server, argv, code, said):
     done = command(server, "setup-key", "create", *argv)
     assert (done.returncode, done.stdout, said in done.stderr) == (code, "", True), done.stderr
     assert server.api("GET", "/api/setup-keys")[1] == []
+
+
+@pytest.mark.parametrize("waiting", [0, 1])
+def test_a_server_that_does_not_answer_is_said_to_be_there(tmp_path, waiting):
+    with socket.socket(socket.AF_UNIX) as stopped, ExitStack() as others:
+        stopped.bind(str(tmp_path / NAME))
+        stopped.listen(0)
+        for _ in range(waiting):  # so that no further one is taken
+            others.enter_context(socket.socket(socket.AF_UNIX)).connect(str(tmp_path / NAME))
+        with pytest.raises(PreconditionFailed, match="the server does not answer: is it stopped"):
+            ask(tmp_path, b"{}\n", within=-0.5)

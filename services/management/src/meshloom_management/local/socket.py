@@ -11,7 +11,7 @@ from typing import Final
 
 import anyio
 
-from meshloom_management.errors import PermissionDenied
+from meshloom_management.errors import PermissionDenied, PreconditionFailed
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +77,7 @@ def ask(folder: Path, line: bytes, within: float = WITHIN) -> bytes | None:
 
     Raises:
         PermissionDenied: This user may not ask.
+        PreconditionFailed: The server is there and does not answer.
     """
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(within + 1)
@@ -91,6 +92,10 @@ def ask(folder: Path, line: bytes, within: float = WITHIN) -> bytes | None:
             raise PermissionDenied(f"{folder}: permission denied: use sudo, or be the server's user") from None
         except (FileNotFoundError, ConnectionRefusedError):
             return None
+        except (TimeoutError, BlockingIOError):  # the latter where too many wait already to be taken
+            raise PreconditionFailed(
+                f"{folder}: the server does not answer: is it stopped, or the machine overloaded?"
+            ) from None
         except OSError:
             return b""  # it was there, and left
     return answer
