@@ -68,6 +68,7 @@ async def prove(request, call):
 
 async def stream(call):
     call.begin()
+    call.stay()
     async for _ in call.requests():
         pass
 

@@ -98,10 +98,16 @@ def proxies():
 
 
 @pytest.fixture
-async def served(registry, peers, clock, budget, proxies):
+def callers(budget, proxies):
+    """All connections of the server."""
+    return Callers(budget, proxies=proxies)
+
+
+@pytest.fixture
+async def served(registry, peers, clock, callers):
     """The service, and the port that it listens on."""
     service = SignalService(registry, peers, clock=clock)
-    rpc = RPC([service.methods()], Callers(budget, proxies=proxies))
+    rpc = RPC([service.methods()], callers)
     server = await asyncio.get_running_loop().create_server(rpc, "127.0.0.1", 0)
     yield service, server.sockets[0].getsockname()[1]
     server.close()

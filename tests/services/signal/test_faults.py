@@ -66,6 +66,9 @@ class Call:
     def holds(self, _size):
         pass
 
+    def stay(self):
+        pass
+
     def offer(self, _message):
         self._then()
         return True
@@ -92,9 +95,9 @@ class TestMessagesThatNobodyReads:
 
     @pytest.fixture
     def budget(self):
-        return Budget(strangers=4 << 20)
+        return Budget(standing=4 << 20)
 
-    async def test_count_in_the_budget_of_strangers_and_take_nothing_from_agents(
+    async def test_count_in_a_budget_of_their_own_and_take_nothing_from_agents(
         self, connect, served, budget, hear, eventually
     ):
         service, _ = served
@@ -112,8 +115,8 @@ class TestMessagesThatNobodyReads:
             while len(service._readers) == ended:
                 for key in KEYS:
                     await sender.send(A, key, bytes(60_000))
-                    assert budget.strangers.size <= budget.strangers.limit
-        assert sum(reader.waiting.size for reader in service._readers.values()) <= budget.strangers.limit
+                    assert budget.standing.size <= budget.standing.limit
+        assert sum(reader.waiting.size for reader in service._readers.values()) <= budget.standing.limit
         await sender.send(A, B, b"still there")
         assert await hear(own) == b"still there"
 

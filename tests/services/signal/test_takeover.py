@@ -6,6 +6,7 @@ import pytest
 
 from meshloom.model.keys import PrivateKey
 from meshloom.protocol.signal_proof import CHALLENGE, PROVES
+from meshloom_front.rpc.calls import CALL_TAKES
 from meshloom_signal import service as module
 from meshloom_signal.service import STREAMS
 from meshloom_signal.standing import PROVEN_FOR
@@ -272,3 +273,24 @@ async def test_a_service_that_stands_alone_knows_nobody(connect, served, eventua
     await eventually(lambda: served[0]._readers)
     assert not served[0]._readers[B].call.is_known, "everybody can make a key and prove it"
     own.cancel()
+
+
+async def test_a_stream_that_was_only_asked_for_a_proof_is_still_a_stranger(connect, callers, eventually):
+    stranger, agent = await connect(), await connect()
+    waiting = stranger.open(B, (PROVES, "1"))
+    assert CHALLENGE in {name for name, _ in await waiting.initial_metadata()}
+    assert len(callers.accepted) == 0
+    await agent.proven(A)
+    await eventually(lambda: len(callers.accepted) == 1)
+    waiting.cancel()
+
+
+async def test_each_stream_that_is_served_without_a_proof_counts_in_the_budget(connect, callers, eventually):
+    stranger = await connect()
+    await stranger.stream(B)
+    one = callers.budget.standing.size
+    for key in (A, *(PrivateKey.of(bytes([number]) * 32).public.text for number in range(STREAMS - 2))):
+        await stranger.stream(key)
+    assert callers.budget.standing.size - one >= (STREAMS - 1) * CALL_TAKES
+    assert callers.budget.strangers.size == 0
+    stranger.cut()

@@ -1,8 +1,8 @@
 """One budget of memory for everything that all connections together make this process hold.
 
-There are two pools: one for callers that are not known yet, one for known ones. A flood of strangers so takes nothing
-from known peers. Where a pool is over its limit, the connections that hold the most end first; of strangers, those of
-the network that holds the most.
+There are three pools: for callers that are not known yet, for those that a service has accepted all the same, and for
+known ones. A flood of strangers so takes nothing from peers. Where a pool is over its limit, the connections that hold
+the most end first; of callers that are not known, those of the network that holds the most.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +11,8 @@ from typing import Final
 
 STRANGERS: Final = 64 << 20
 """Bytes held for all callers together that have not shown who they are."""
+STANDING: Final = 384 << 20
+"""Bytes held for all callers together that a service has accepted though nobody knows them: agents of NetBird's."""
 KNOWN: Final = 512 << 20
 """Bytes held for all known callers together."""
 FREED: Final = 8
@@ -103,6 +105,10 @@ class Holding:
         if pool.size > pool.limit:
             pool.shrink()
 
+    def accept(self) -> None:
+        """Counts it among those that a service has accepted."""
+        self._move(self._budget.standing)
+
     def prove(self) -> None:
         """Counts it among the known ones."""
         self._move(self._budget.known)
@@ -128,15 +134,17 @@ class Holding:
 
 
 class Budget:
-    """Both pools.
+    """All pools.
 
     Args:
         strangers: Bytes for callers that are not known.
         known: Bytes for known ones.
+        standing: Bytes for those that are not known and were accepted.
     """
 
-    def __init__(self, strangers: int = STRANGERS, known: int = KNOWN) -> None:
+    def __init__(self, strangers: int = STRANGERS, known: int = KNOWN, standing: int = STANDING) -> None:
         self.strangers, self.known = Pool(strangers, by_group=True), Pool(known)
+        self.standing = Pool(standing, by_group=True)
 
     def open(self, group: str, base: int, measure: Callable[[], int], end: Callable[[], None]) -> Holding:
         """Counts one more connection, whose caller is not known.

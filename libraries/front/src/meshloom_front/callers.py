@@ -14,7 +14,7 @@ from meshloom.pace import Pace
 from meshloom_front.budget import Budget
 from meshloom_front.crowd import NEARLY_FULL, Crowd, network_of
 from meshloom_front.forwarded import NOBODY, Proxies
-from meshloom_front.turns import CONNECTION_TRICKLE, Rank, Turn, Turns
+from meshloom_front.turns import CONNECTION_TRICKLE, Network, Rank, Turn, Turns
 
 PROOF_WITHIN: Final = 60.0
 """Seconds in which a caller must have shown who it is, or a service must have accepted a stream."""
@@ -32,6 +32,10 @@ ALL_SHARE: Final = 0.5
 """Part of one core that all callers together may take that are not known."""
 ALL_BURST: Final = 2.0
 """Seconds of CPU that they may take at once."""
+STANDING_SHARE: Final = 0.25
+"""Part of one core that those may take in addition that a service has accepted though nobody knows their callers."""
+STANDING_BURST: Final = 4.0
+"""Seconds of CPU that they may take at once: what a whole fleet says when its server has come back."""
 LONGEST_REST_OF_MANY: Final = 1.0
 """Seconds in which no stranger has a turn, or none of a network, at most: what they have taken beyond is forgotten."""
 
@@ -62,6 +66,7 @@ class Caller:
         "_rank",
         "_shown",
         "_spent",
+        "_standing",
         "_takes",
         "_turn",
         "accepted",
@@ -85,6 +90,7 @@ class Caller:
         self._callers, self._takes, self.end = callers, takes, end
         self._address = self._origin = self._shown = address
         self._network = callers.turns.network(network_of(address))
+        self._standing: Network | None = None
         self._pace = Pace(SHARE, BURST, callers.clock, LONGEST_REST)
         self._rank = Rank(CONNECTION_TRICKLE)
         self._turn: Turn | None = None
@@ -126,7 +132,11 @@ class Caller:
             network.count(1)
         self.held.group = name
         callers.new.move(self, name)
-        callers.accepted.move(self, name)
+        if self._standing is not None:
+            callers.accepted.move(self, name)
+            self._standing.count(-1)
+            self._standing = callers.standing.network(name)
+            self._standing.count(1)
         callers.keep_share(self, name)
 
     def hand_over(self, measure: Callable[[], int], end: Callable[[], None]) -> None:
@@ -140,7 +150,7 @@ class Caller:
             return
         self.proven, self._shown = True, self._origin
         self._leave_new()
-        self._callers.accepted.discard(self)
+        self._leave_standing()
         self._callers.turns.give_back(self._network, self._spent)
         self._forget_turn()
         self.held.base = self._takes
@@ -156,34 +166,44 @@ class Caller:
     def accept(self) -> None:
         """A service lets one of its streams stay though its caller is not known.
 
-        The connection itself then takes nothing of the budget: services bound how many there are, by their peers.
+        Then it no longer gives way to newcomers, and shares memory and time with those only that were accepted like it.
         """
         self.accepted += 1
         if self.accepted == 1 and self in self._callers.new:
             self._leave_new()
             self._callers.accepted.add(self, self._network.name)
-            self.held.base = 0
+            self._standing = self._callers.standing.network(self._network.name)
+            self._standing.count(1)
+            self.held.accept()
 
     def release(self) -> None:
         """A stream that was accepted has ended."""
         self.accepted -= 1
-        if not self.accepted and self in self._callers.accepted:
+        if not self.accepted and self._standing is not None:
             self.since = self._callers.clock()
-            self._callers.accepted.discard(self)
+            self._leave_standing()
             self._enter_new()
-            self.held.base = self._takes
+            self.held.doubt()
 
     def may_go_on(self) -> bool:
         """Whether a piece of work for it may be done at once; else :meth:`wait` for a turn."""
         if self.has_turn:
             self.has_turn = False
             return True
-        return self.proven or self.accepted > 0 or self._callers.turns.is_free(self._network)
+        if self.proven:
+            return True
+        if self._standing is not None:
+            return self._callers.standing.is_free(self._standing)
+        return self._callers.turns.is_free(self._network)
 
     def wait(self, run: Callable[[], None]) -> None:
         """Runs that when it is its turn, in place of what waited before; never once it is known or gone."""
         self._forget_turn()
-        self._turn = self._callers.turns.wait(self._network, self._rank, partial(self._take_turn, run))
+        callers, take = self._callers, partial(self._take_turn, run)
+        if self._standing is not None:
+            self._turn = callers.standing.wait(self._standing, self._rank, take)
+        else:
+            self._turn = callers.turns.wait(self._network, self._rank, take)
 
     def _take_turn(self, run: Callable[[], None]) -> None:
         self.has_turn = True
@@ -196,7 +216,9 @@ class Caller:
         """Takes note of CPU time that it has cost; returns the seconds for which nothing may be read from it."""
         if self.proven:
             return 0.0
-        if not self.accepted:
+        if self._standing is not None:
+            self._callers.standing.spend(self._standing, seconds, self._rank)
+        else:
             self._spent += seconds
             self._callers.turns.spend(self._network, seconds, self._rank)
         return self._pace.spend(seconds)
@@ -212,7 +234,7 @@ class Caller:
         callers = self._callers
         callers.open.pop(self, None)
         self._leave_new()
-        callers.accepted.discard(self)
+        self._leave_standing()
         self._forget_turn()
         self.held.close()
         self.hand_over(int, _nothing)  # else this and the connection keep each other until they are found
@@ -225,6 +247,12 @@ class Caller:
         if self in self._callers.new:
             self._callers.new.discard(self)
             self._network.count(-1)
+
+    def _leave_standing(self) -> None:
+        if self._standing is not None:
+            self._callers.accepted.discard(self)
+            self._standing.count(-1)
+            self._standing = None
 
     def _forget_turn(self) -> None:
         if self._turn is not None:
@@ -239,12 +267,14 @@ class Callers:
         budget: Bounds what they make this process hold.
         clock: Seconds, monotone.
         proxies: Those that are believed when they say where a request comes from.
+        standing_share: Part of one core that those may take that are accepted and not known.
 
     Attributes:
         open: Every open connection.
         new: Those whose callers have shown nothing yet.
         accepted: Those whose callers are not known, with a stream that a service has accepted.
         turns: In which the work of those is done that are new.
+        standing: The same of those that were accepted, so that neither takes anything from the others.
     """
 
     def __init__(
@@ -252,6 +282,8 @@ class Callers:
         budget: Budget | None = None,
         clock: Callable[[], float] = time.monotonic,
         proxies: Proxies = NOBODY,
+        *,
+        standing_share: float = STANDING_SHARE,
     ) -> None:
         self.budget = budget or Budget()
         self.clock, self.proxies = clock, proxies
@@ -259,6 +291,7 @@ class Callers:
         everybody = Pace(ALL_SHARE, ALL_BURST, clock, LONGEST_REST_OF_MANY)
         network = partial(Pace, NETWORK_SHARE, NETWORK_BURST, clock, LONGEST_REST_OF_MANY)
         self.turns = Turns(everybody, network, clock)
+        self.standing = Turns(Pace(standing_share, STANDING_BURST, clock, LONGEST_REST_OF_MANY), network, clock)
         self.open: dict[Caller, None] = {}
         self.new: Crowd[Caller] = Crowd()
         self.accepted: Crowd[Caller] = Crowd()

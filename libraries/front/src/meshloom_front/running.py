@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from meshloom.errors import MeshError
 from meshloom.notify import tell_ready
+from meshloom_front.callers import STANDING_SHARE, Callers
 from meshloom_front.config import ServerConfig
 from meshloom_front.forwarded import Proxies
 from meshloom_front.http import http_protocol
@@ -45,6 +46,7 @@ class Parts:
         drain: Then waited for, all at once, while what is open still is.
         opening: Entered before the port accepts, and left after it has closed.
         upgrades: What takes over connections of the port that ask for its path.
+        standing_share: Part of one core that callers may take whom a service has accepted and nobody knows.
     """
 
     registry: CollectorRegistry
@@ -55,6 +57,7 @@ class Parts:
     drain: list[Callable[[], Coroutine[Any, Any, None]]] = attrs.field(factory=list)
     opening: list[Callable[[], AbstractAsyncContextManager[None]]] = attrs.field(factory=list)
     upgrades: Upgrades | None = None
+    standing_share: float = STANDING_SHARE
 
 
 async def serve(config: ServerConfig, parts: Parts) -> None:
@@ -62,7 +65,7 @@ async def serve(config: ServerConfig, parts: Parts) -> None:
     renewed = certificates(config.tls)
     ready = False
     stop_accepting: Callable[[], None] | None = None
-    rpc = RPC(parts.services)
+    rpc = RPC(parts.services, Callers(standing_share=parts.standing_share))
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)

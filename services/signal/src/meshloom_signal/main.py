@@ -1,5 +1,6 @@
 """``meshloom-signal``: the signal service alone."""
 
+from typing import Final
 from urllib.parse import urlsplit
 
 from meshloom.service import Setup
@@ -10,10 +11,13 @@ from meshloom_front.running import Parts, serve
 from meshloom_signal.peers import Peers
 from meshloom_signal.service import SignalService
 
+STANDING_SHARE: Final = 0.6
+"""Part of one core that all agents together may take: alone, the service knows none of them, and does nothing else."""
+
 
 async def run(setup: Setup[ServerConfig]) -> None:
     """Serve until told to stop."""
-    parts = Parts(new_registry())
+    parts = Parts(new_registry(), standing_share=STANDING_SHARE)
     add_signal(parts, setup.config)
     await serve(setup.config, parts)
 

@@ -237,6 +237,7 @@ class SignalService:
         try:
             if not call.begun:
                 call.begin((REGISTERED, "1"))
+            call.stay()
             if not self._stopping:
                 await reader.run()
         finally:

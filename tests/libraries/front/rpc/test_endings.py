@@ -148,7 +148,7 @@ async def test_a_request_that_does_not_come_in_whole_is_ended(serve, eventually,
     waiting = Waiting()
 
     async def accepted(call):
-        call.begin()
+        call.stay()
         await waiting()
 
     served = await serve(Say=unary(echo), Both=bidirectional(accepted))
@@ -192,7 +192,7 @@ async def test_a_connection_whose_caller_does_not_show_who_it_is_ends(serve, eve
     monkeypatch.setattr(callers, "PROOF_WITHIN", 0.1)
 
     async def accepting(call):
-        call.begin()
+        call.stay()
         async for _ in call.requests():
             pass
 

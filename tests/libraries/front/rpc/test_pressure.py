@@ -209,6 +209,7 @@ async def test_only_what_is_kept_counts(serve, eventually):
 
     async def waiting(request, call):
         call.begin()
+        call.stay()
         await asyncio.Event().wait()
 
     served = await serve(Down=server_streaming(waiting), Both=bidirectional(reading))

@@ -88,7 +88,7 @@ class Call:
         """Tells that the caller has shown who it is, by a sealed message of a registered peer or a valid token.
 
         Its connection then stays when others have to give way, may cost more CPU time, and counts in the larger pool of
-        memory. A caller that never does so is disconnected after a minute, unless it has a stream that was begun.
+        memory. A caller that never does so is disconnected after a minute, unless a stream of its may :meth:`stay`.
         """
         self._carrier.prove()
 
@@ -122,12 +122,16 @@ class Call:
         _wake(self._sent)
 
     def begin(self, *metadata: tuple[str, str]) -> None:
-        """Begins the answer, with metadata, before there is a message.
-
-        A stream that has been begun may stay though nobody knows its caller; one that has not ends after half a minute.
-        """
+        """Begins the answer, with metadata, before there is a message."""
         self._begin(messages.answer(metadata) if metadata else messages.ANSWER)
         self._carrier.flush()
+
+    def stay(self) -> None:
+        """Lets the stream stay, and its connection, though nobody knows the caller; others end after a minute at most.
+
+        A service does this for as many streams as it has peers, and not before something speaks for the caller.
+        """
+        self._carrier.accept(self)
 
     async def write(self, message: bytes) -> None:
         """Send a message of the answer; returns when the network has taken it.
@@ -195,7 +199,8 @@ class Call:
     def _begin(self, block: bytes) -> None:
         self.begun = True
         self._carrier.http2.send_headers(self.number, block)
-        self._carrier.accept(self)
+        if self.is_known:
+            self.stay()
 
     def _pay(self) -> None:
         """Allow the caller to send as much again, unless too much is unread."""

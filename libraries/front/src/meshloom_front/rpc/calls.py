@@ -98,9 +98,6 @@ class Calls:
         """Lets a stream stay, since its service answers it."""
         if not call.accepted and call.method.kind in STREAMING and call.number in self._open:
             call.accepted = True
-            if not self._carrier.is_known:  # like the connection: its service bounds how many there are
-                call.weight -= CALL_TAKES
-                self.weight -= CALL_TAKES
             self._accepted(1)
 
     def drop(self, call: Call) -> None:
