@@ -49,3 +49,8 @@ def test_waits_grow_up_to_the_longest_and_begin_anew():
 
 def test_waits_are_spread():
     assert len({Backoff().next() for _ in range(20)}) > 15
+
+
+def test_a_server_that_is_away_for_weeks_is_asked_still():
+    backoff = Backoff(random=lambda: 0.5)
+    assert [backoff.next() for _ in range(100_000)][-1] == backoff.longest

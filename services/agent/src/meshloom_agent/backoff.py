@@ -19,14 +19,13 @@ class Backoff:
     longest: float = 10.0
     factor: float = 1.7
     random: Callable[[], float] = SystemRandom().random
-    _tries: int = 0
+    _mean: float = attrs.field(default=0.0, init=False)
 
     def next(self) -> float:
         """Seconds to wait now."""
-        mean = min(self.first * self.factor**self._tries, self.longest)
-        self._tries += 1
-        return mean * (0.5 + self.random())
+        self._mean = min(self._mean * self.factor or self.first, self.longest)
+        return self._mean * (0.5 + self.random())
 
     def reset(self) -> None:
         """It worked."""
-        self._tries = 0
+        self._mean = 0.0
