@@ -3,12 +3,13 @@
 import os
 
 import anyio
+import grpc
 import pytest
 
 from meshloom.model.keys import PrivateKey
 from meshloom.protocol.signal_proof import PROVES, Verifier
 from meshloom_agent.channel import ServerAddress
-from meshloom_agent.rivalry import Rivalry
+from meshloom_agent.rivalry import End, Rivalry
 from meshloom_agent.signal_client import SignalClient
 
 pytestmark = pytest.mark.anyio
@@ -87,3 +88,38 @@ async def test_a_server_that_ends_each_stream_at_once_is_asked_ever_more_seldom(
         tasks.start_soon(client.run)
         await until(lambda: len(set(waits)) > 4)
         tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("status", "end"),
+    [
+        (None, End.LOST),
+        ((grpc.StatusCode.UNAVAILABLE, "Socket closed"), End.LOST),
+        ((grpc.StatusCode.UNAVAILABLE, "the server is stopping: connect again"), End.LOST),
+        ((grpc.StatusCode.ALREADY_EXISTS, "peer registered again"), End.REPLACED),
+        ((grpc.StatusCode.FAILED_PRECONDITION, "peer registered again"), End.REPLACED),
+    ],
+)
+async def test_only_a_server_that_says_so_has_replaced_a_stream(signal, until, monkeypatch, status, end):
+    ends = []
+
+    class Noting(Rivalry):
+        def ended(self, now, stood, end):
+            ends.append(end)
+            return super().ended(now, stood, end)
+
+    async def stream(_requests, context):
+        await context.send_initial_metadata((("x-wiretrustee-peer-registered", "1"),))
+        if status is not None:
+            await context.abort(*status)
+
+    await signal.stop()
+    signal.ConnectStream = stream
+    await signal.start()
+    monkeypatch.setattr("meshloom_agent.signal_client.Rivalry", Noting)
+    client = SignalClient(ServerAddress(signal.target, tls=False), KEY, lambda _message: None, lambda *_: None)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.run)
+        await until(lambda: ends)
+        tasks.cancel_scope.cancel()
+    assert set(ends) == {end}

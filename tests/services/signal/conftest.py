@@ -17,7 +17,7 @@ from meshloom_front.budget import Budget
 from meshloom_front.callers import Callers
 from meshloom_front.forwarded import NOBODY
 from meshloom_front.rpc.server import RPC
-from meshloom_signal.service import PEER, REGISTERED, SignalService
+from meshloom_signal.service import PEER, REGISTERED, REPLACED, SignalService
 
 OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
 KEYS = {name: PrivateKey.of(name.encode() * 32) for name in "ABC"}
@@ -266,11 +266,16 @@ def eventually():
 
 @pytest.fixture
 def hear():
-    """Reads the body of a stream's next message; None at its end."""
+    """Reads the body of a stream's next message; None at its end, also where another one has taken its place."""
 
     async def read(call):
-        with anyio.fail_after(5):
-            message = await call.read()
+        try:
+            with anyio.fail_after(5):
+                message = await call.read()
+        except grpc.aio.AioRpcError as error:
+            if error.details() != REPLACED:
+                raise
+            return None
         return None if message is grpc.aio.EOF else message.body
 
     return read

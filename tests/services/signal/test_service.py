@@ -47,7 +47,9 @@ async def test_a_newer_stream_by_the_same_connection_takes_over(signal, stream):
     stub, _ = signal
     old = await stream(stub, B)
     new = await stream(stub, B)
-    assert await read(old) is grpc.aio.EOF
+    with pytest.raises(grpc.aio.AioRpcError, match="peer registered again") as ended:
+        await read(old)
+    assert ended.value.code() is grpc.StatusCode.ALREADY_EXISTS
     await stub.Send(message(A, B))
     assert (await read(new)).key == A
 

@@ -71,6 +71,10 @@ class Replaced(ManagementRefuses):
     """Another connection with this machine's key has taken the place of this one."""
 
 
+class EndedCleanly(ManagementUnreachable):
+    """Management has ended a stream in good order, without a word."""
+
+
 class RequestNotFresh(ManagementUnreachable):
     """Management asks for a request that is made after a newer challenge."""
 

@@ -21,11 +21,13 @@ from meshloom_agent.backoff import Backoff
 from meshloom_agent.channel import ServerAddress, answer_of, open_channel
 from meshloom_agent.outage import Outage
 from meshloom_agent.reasons import plain_reason
-from meshloom_agent.rivalry import Rivalry
+from meshloom_agent.rivalry import End, Rivalry
 
 _log = logging.getLogger(__name__)
 
 PEER, REGISTERED = "x-wiretrustee-peer-id", "x-wiretrustee-peer-registered"
+REPLACED = "peer registered again"
+"""Begins the text by which Meshloom's and NetBird's signal servers end a stream that another one has replaced."""
 SILENCE, ANSWER_WITHIN = 30.0, 20.0
 """After so many seconds without a message we send ourselves one; without it the stream is opened anew."""
 SEND_WITHIN = 10.0
@@ -122,7 +124,7 @@ class SignalClient:
                 backoff.reset()
 
     async def _try_once(self, backoff: Backoff) -> None:
-        why, self._works_since = "the stream has ended", None
+        why, end, self._works_since = "the stream has ended", End.LOST, None
         try:
             stub = await self._find()
             async with anyio.create_task_group() as tasks:
@@ -133,9 +135,10 @@ class SignalClient:
             why = words_of(refused)
         except* grpc.aio.AioRpcError as group:
             said = _first(group)
+            end = End.REPLACED if said.startswith(REPLACED) else end
             why = plain_reason(said, self.address.url) or said
         self._ready(False, why)
-        wait = backoff.next() if self._works_since is None else self._after_success(backoff)
+        wait = backoff.next() if self._works_since is None else self._after_success(backoff, end)
         self._outage.failed(why, anyio.current_time())
         await anyio.sleep(wait)
 
@@ -175,11 +178,11 @@ class SignalClient:
         except grpc.aio.AioRpcError as error:
             _log.debug("a signal message was not sent: %s", error.details())
 
-    def _after_success(self, backoff: Backoff) -> float:
+    def _after_success(self, backoff: Backoff, end: End) -> float:
         """Returns how long to wait after a stream that worked: an end right after success is no success."""
         backoff.reset()
         now = anyio.current_time()
-        return self._rivalry.ended(now, now - (self._works_since or now), replaced=False)
+        return self._rivalry.ended(now, now - (self._works_since or now), end)
 
     async def _stream(self, stub: SignalExchangeStub) -> None:
         call = stub.ConnectStream(metadata=((PEER, self._public.text), (PROVES, "1")))

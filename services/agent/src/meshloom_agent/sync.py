@@ -15,10 +15,16 @@ from meshloom.rpc import management_pb2 as pb
 from meshloom_agent.backoff import Backoff
 from meshloom_agent.files import StateDir
 from meshloom_agent.management_client import ManagementClient
-from meshloom_agent.management_errors import LoginDenied, ManagementUnreachable, Replaced, ServerKeyChanged
+from meshloom_agent.management_errors import (
+    EndedCleanly,
+    LoginDenied,
+    ManagementUnreachable,
+    Replaced,
+    ServerKeyChanged,
+)
 from meshloom_agent.outage import Outage
 from meshloom_agent.report import Report
-from meshloom_agent.rivalry import PEACE, Rivalry
+from meshloom_agent.rivalry import PEACE, End, Rivalry
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +80,7 @@ class ManagementLink:
                     await self._read_at_peace()
                 if self._reading.cancelled_caught:
                     continue
-                error: Exception = ManagementUnreachable("the stream has ended")
+                error: Exception = EndedCleanly("the stream has ended")
             except ManagementUnreachable as away:
                 error = away
             except LoginDenied:
@@ -130,9 +136,15 @@ class ManagementLink:
         if self._works_since is None:
             return self._backoff.next()
         now, since, self._works_since = anyio.current_time(), self._works_since, None
-        wait = self._rivalry.ended(now, now - since, replaced=isinstance(error, Replaced))
+        wait = self._rivalry.ended(now, now - since, self._end_of(error))
         self._report.refuse(RIVAL, (self._rivalry.words,) if self._rivalry.words else ())
         return wait
+
+    def _end_of(self, error: Exception) -> End:
+        if isinstance(error, Replaced):
+            return End.REPLACED
+        says_why = self._client.proves  # as only Meshloom's management does
+        return End.CLEAN if isinstance(error, EndedCleanly) and not says_why else End.LOST
 
     async def _wait_after(self, error: Exception) -> None:
         report, why = self._report, str(error)

@@ -75,6 +75,7 @@ class Reader:
         silence: How long its client has said nothing; for one behind a proxy.
         ended: Whether it gets nothing more.
         removed: Whether its peer was removed.
+        replaced: Whether another stream of the same key has taken its place.
         answered: When its other side last answered that it is there.
     """
 
@@ -82,7 +83,7 @@ class Reader:
         self.call, self.rank, self.proxied = call, rank, proxied
         self.waiting = waiting or Waiting()
         self.shared, self.silence = Shared(now), Silence(now)
-        self.ended = self.removed = False
+        self.ended = self.removed = self.replaced = False
         self.answered = float("-inf")
         self._news = anyio.Event()
         self._blocked = False

@@ -30,6 +30,8 @@ PEER: Final = "x-wiretrustee-peer-id"
 REGISTERED: Final = "x-wiretrustee-peer-registered"
 FORWARDED: Final = ("x-forwarded-for", "forwarded", "via")
 """Metadata that proxies add which end the connections of their clients."""
+REPLACED: Final = "peer registered again"
+"""How a stream ends that another one of the same key replaces, in the words of NetBird's signal server."""
 LONGEST: Final = 64 * 1024
 STREAMS: Final = 8
 """Streams of one connection. An agent has one."""
@@ -249,11 +251,14 @@ class SignalService:
                 sender.forget(key)
         if reader.removed:
             raise self._not_registered()
+        if reader.replaced:
+            raise CallFailed(Status.ALREADY_EXISTS, REPLACED)
 
     def _drop(self, key: str, reader: Reader) -> None:
         """End a stream that another one replaces."""
         del self._readers[key]
         self._senders.of(reader.call.connection).forget(key)
+        reader.replaced = True
         reader.end()
 
     def _claimed(self, key: str, call: Call) -> Rank:
