@@ -14,6 +14,7 @@ from meshloom.tunnel import Tunnel, TunnelState
 from meshloom_agent.files import AgentSettings
 from meshloom_agent.in_use import InUse, PortKeeper, refusal_of
 from meshloom_agent.network import OwnAddress, is_refused, mtu_refusal, own_address, remote_peers
+from meshloom_agent.older_maps import OlderMaps
 from meshloom_agent.paths import Paths
 from meshloom_agent.report import PORT, Report
 from meshloom_agent.trust import MapRefused, Refusals, Surroundings, check_overlay
@@ -58,7 +59,7 @@ class Maps:
         self._key, self._preshared = keys
         self._keep, self._apply_soon = keep, apply_soon
         self._good: InUse | None = None
-        self._last = 0
+        self._last, self._older = 0, OlderMaps()
         self._next: InUse | None = None
         self._port = PortKeeper(settings.port, partial(report.refuse, PORT))
         self._is_begun = False
@@ -83,6 +84,8 @@ class Maps:
                 those after it are in order with it alone.
         """
         old = self._next or self.use
+        if self._older.are_believed(new.Serial, self.serial, anyio.current_time()):
+            begins_anew = True
         if begins_anew:  # maps of the stream before say nothing of this one's, whatever becomes of its first
             self.serial = self._last = 0
         if why := is_refused(old.map, new, self.serial):

@@ -22,6 +22,7 @@ from meshloom_agent.management_errors import (
     Replaced,
     ServerKeyChanged,
 )
+from meshloom_agent.older_maps import BELIEVED_AFTER
 from meshloom_agent.outage import Outage
 from meshloom_agent.report import Report
 from meshloom_agent.rivalry import PEACE, End, Rivalry
@@ -59,6 +60,7 @@ class ManagementLink:
         self._works_since: float | None = None
         self._asked = anyio.Event()
         self._reading = anyio.CancelScope()
+        self._again: asyncio.TimerHandle | None = None
 
     async def log_in(self) -> pb.LoginResponse:
         """Logs in; asks again until management answers and knows this machine."""
@@ -106,6 +108,9 @@ class ManagementLink:
             await self._read()
         finally:
             calm.cancel()
+            if self._again is not None:
+                self._again.cancel()
+                self._again = None
 
     async def _read(self) -> None:
         first = True
@@ -117,8 +122,16 @@ class ManagementLink:
                 self._outage.back(anyio.current_time())
                 self._backoff, self._patience = Backoff(), patience()
                 self._works_since = self._works_since or anyio.current_time()
+                refused = report.counters.refused_maps
                 self._take(update, first and self._client.is_fresh)
+                if report.counters.refused_maps > refused:
+                    self._ask_again()
                 first = first and not update.HasField("NetworkMap")
+
+    def _ask_again(self) -> None:
+        """A map was refused, and none may follow: another stream begins with a whole one, which may count by then."""
+        if self._again is None:
+            self._again = asyncio.get_running_loop().call_later(BELIEVED_AFTER, self._reading.cancel)
 
     async def _denial(self) -> Exception:
         """Returns what is wrong after the stream was refused: whether this machine is known is told by Login alone."""
