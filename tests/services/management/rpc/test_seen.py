@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from meshloom.errors import ConfigError
 from meshloom.model.keys import PrivateKey, PublicKey
-from meshloom_management.rpc import journal, seen_nonces
+from meshloom_management.rpc import journal, records, seen_nonces
 from meshloom_management.rpc.journal import AGAIN_AFTER, NAME, Journal
 from meshloom_management.rpc.seen import LONGEST, MARK, OVERHEAD, SHORTEST, STRANGERS, SeenNonces
 
@@ -141,7 +141,7 @@ def test_what_was_written_by_half_is_dropped_and_the_rest_counts(tmp_path_factor
             seen.see(SENDERS[0], nonce(number), registered=True)
     file = folder / NAME
     file.write_bytes(file.read_bytes()[:torn] + garbage)
-    whole = (torn - len(journal.BEGIN)) // 22
+    whole = (torn - len(records.BEGIN)) // 22
     with seen_nonces(folder, SERVER, lambda: SENDERS) as seen:
         assert not any(seen.see(SENDERS[0], nonce(number), registered=True) for number in range(min(20, max(0, whole))))
         assert seen.see(SENDERS[1], nonce(0), registered=True)

@@ -1,10 +1,8 @@
 """The file of messages that came already: what was remembered outlives the process, however that ended."""
 
-import binascii
 import errno
 import logging
 import os
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,18 +11,19 @@ from typing import Final
 
 from meshloom.errors import ConfigError
 from meshloom.model.keys import PrivateKey, PublicKey
-from meshloom_management.rpc.seen import MARK, SeenNonces
+from meshloom.own_file import open_new, open_own
+from meshloom_management.rpc.records import BEGIN, Contents, read_records, to_record
+from meshloom_management.rpc.seen import SeenNonces
 
 _log = logging.getLogger(__name__)
 
 NAME: Final = "nonces"
-BEGIN: Final = b"meshloom nonces 1\n"
-_head = struct.Struct(">8sH")
-_code = struct.Struct(">L")
 SLACK: Final = 1 << 20
 """Bytes that the file may have beyond twice of what it was written anew with."""
 AGAIN_AFTER: Final = 60.0
 """Seconds after a failure before the file is written anew."""
+MEANING: Final = "what machines with NetBird's client sent before, and somebody recorded, can count once more"
+"""What it means that the file has lost something."""
 
 
 class Journal:
@@ -49,28 +48,56 @@ class Journal:
         self._file, self._everything, self._monotonic = folder / NAME, everything, monotonic
         self._descriptor = -1
         self._size = self._limit = 0
+        self._is_damaged = False
         self._failed_at: float | None = None
 
-    def open(self) -> list[tuple[bytes, bytes]]:
-        """Opens the file and returns what it holds. What was written by half is dropped.
+    def open(self, *, is_expected: bool = False) -> list[tuple[bytes, bytes]]:
+        """Opens the file and returns what it holds. What is damaged or was written by half is left out, and said.
+
+        Args:
+            is_expected: Whether a file that is missing or empty was there before.
 
         Raises:
             ConfigError: The file cannot be used.
         """
         try:
-            data = self._file.read_bytes() if self._file.exists() else b""
-            records, end = _read(data)
-            self._descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            if end < len(data):
-                _log.warning("%s: the last %d bytes were written by half and are dropped", self._file, len(data) - end)
-                os.ftruncate(self._descriptor, end)
-            if not end:
+            was_there = os.path.lexists(self._file)
+            self._descriptor = open_own(self._file, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+            with open(self._descriptor, "rb", closefd=False) as stream:
+                data = stream.read()
+            found = read_records(data)
+            if is_expected and not found.end:
+                what = "is empty" if was_there else "was missing"
+                _log.warning("%s %s, though this server has accounts: %s", self._file, what, MEANING)
+            self._tell_of_damage(found, len(data))
+            os.ftruncate(self._descriptor, found.end)
+            if not found.end:
                 self._begin()
         except OSError as error:
             raise ConfigError(f"{self._file}: cannot be used: {error.strerror}; check its owner and mode") from error
-        self._size = max(end, len(BEGIN))
+        self._is_damaged = bool(found.places)
+        self._size = max(found.end, len(BEGIN))
         self._limit = 2 * self._size + SLACK
-        return records
+        return found.records
+
+    def _tell_of_damage(self, found: Contents, size: int) -> None:
+        if found.places:
+            _log.warning(
+                "%s is damaged: places: %d, bytes: %d; whole records, which count: %d; %s",
+                self._file,
+                found.places,
+                found.damaged,
+                len(found.records),
+                MEANING,
+            )
+        if found.end < size:
+            _log.warning("%s: the last %d bytes were written by half and are dropped", self._file, size - found.end)
+
+    def mend(self) -> None:
+        """Writes the file anew where it was damaged."""
+        if self._is_damaged:
+            self._renew()
+            self._is_damaged = False
 
     def _begin(self) -> None:
         """Writes the beginning of an empty file, as soon as the disk has room for it."""
@@ -90,7 +117,7 @@ class Journal:
 
     def append(self, sender: bytes, marks: bytes) -> None:
         """Writes down messages of a sender."""
-        record = _record(sender, marks)
+        record = to_record(sender, marks)
         if self._failed_at is not None:
             if self._monotonic() - self._failed_at < AGAIN_AFTER:
                 return
@@ -109,9 +136,9 @@ class Journal:
     def _renew(self) -> None:
         """Writes all that is remembered into a new file, which takes the place of this one."""
         draft = self._file.with_suffix(".new")
-        data = BEGIN + b"".join(_record(sender, marks) for sender, marks in self._everything())
+        data = BEGIN + b"".join(to_record(sender, marks) for sender, marks in self._everything())
         try:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o600)
+            descriptor = open_new(draft, os.O_WRONLY | os.O_APPEND)
             try:
                 if os.write(descriptor, data) < len(data):
                     raise OSError(0, "it took less than was written")
@@ -138,7 +165,7 @@ class Journal:
 
 @contextmanager
 def seen_nonces(
-    folder: Path, private: PrivateKey, registered: Callable[[], Iterable[PublicKey]]
+    folder: Path, private: PrivateKey, registered: Callable[[], Iterable[PublicKey]], *, is_expected: bool = False
 ) -> Iterator[SeenNonces]:
     """Remembers messages in a file of the folder, also those of earlier processes.
 
@@ -146,6 +173,7 @@ def seen_nonces(
         folder: The server's data folder.
         private: The server's key.
         registered: Returns the keys that are registered now.
+        is_expected: Whether a file that is missing or empty was there before.
 
     Raises:
         ConfigError: The file cannot be used.
@@ -156,29 +184,10 @@ def seen_nonces(
 
     journal = Journal(folder, everything)
     seen = SeenNonces(private, registered, journal.append)
-    for sender, marks in journal.open():
+    for sender, marks in journal.open(is_expected=is_expected):
         seen.restore(sender, marks)
+    journal.mend()
     try:
         yield seen
     finally:
         journal.close()
-
-
-def _record(sender: bytes, marks: bytes) -> bytes:
-    body = _head.pack(sender, len(marks) // MARK) + marks
-    return body + _code.pack(binascii.crc32(body))
-
-
-def _read(data: bytes) -> tuple[list[tuple[bytes, bytes]], int]:
-    """The whole records of a file, and where they end; 0 where it is not such a file."""
-    if not data.startswith(BEGIN):
-        return [], 0
-    records, at = [], len(BEGIN)
-    while at + _head.size <= len(data):
-        sender, count = _head.unpack_from(data, at)
-        end = at + _head.size + count * MARK
-        if end + _code.size > len(data) or _code.unpack_from(data, end)[0] != binascii.crc32(data[at:end]):
-            break
-        records.append((sender, data[at + _head.size : end]))
-        at = end + _code.size
-    return records, at
