@@ -148,16 +148,6 @@ with socket.socket(socket.AF_UNIX) as made:
 """
 
 
-@pytest.mark.privileged
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it gives a folder to another user")
-def test_what_root_makes_in_the_folder_is_its_owner_s(program):
-    server = program()
-    server.data.mkdir(mode=0o700)
-    os.chown(server.data, 65534, 65534)
-    made(server, "owner", "create", "you@example.net", given=PASSWORD)
-    assert {file.stat().st_uid for file in server.data.iterdir()} == {65534}
-
-
 def test_a_long_name_of_the_data_folder_is_no_hindrance(program):
     server = program()
     server.data = server.data / ("x" * 120)

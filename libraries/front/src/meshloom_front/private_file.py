@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from meshloom.own_file import open_new
+
 
 def write_private(file: Path, text: str) -> None:
     """Writes the whole file or nothing, with mode 0600; it is on the disk when this returns.
@@ -11,8 +13,7 @@ def write_private(file: Path, text: str) -> None:
         OSError: The file cannot be written.
     """
     draft = file.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+    with os.fdopen(open_new(draft, os.O_WRONLY), "w") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

@@ -67,7 +67,8 @@ async def management(
     async with AsyncExitStack() as leaving:
         store = await leaving.enter_async_context(setup.chosen["store"].open(context))
         accounts = await leaving.enter_async_context(Accounts.open(store, new=new))
-        key = server_key(config.data_dir)
+        is_known = bool(accounts.all())
+        key = server_key(config.data_dir, is_known=is_known)
         _warn_of_ranges(accounts, servers)
         is_open = config.setup_pat_enabled or setup_is_open(os.environ)
         secret = kept_secret(config.data_dir, needed=not is_open and not accounts.all())
@@ -77,7 +78,7 @@ async def management(
             api_config=ApiConfig(setup_secret=secret, url=config.url, dns_domain=config.dns_domain, servers=hosts),
             failures=(failures := _failures(parts.registry)),
             key=key,
-            seen=leaving.enter_context(seen_nonces(config.data_dir, key, accounts.peer_keys)),
+            seen=leaving.enter_context(seen_nonces(config.data_dir, key, accounts.peer_keys, is_expected=is_known)),
             refusals=(refusals := _refusals(parts.registry)),
             dns_domain=config.dns_domain,
         )

@@ -12,10 +12,9 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
 from meshloom.errors import StoreUnavailable
+from meshloom.own_file import PRIVATE, open_own
 from meshloom_store_sqlite.failures import translated
 from meshloom_store_sqlite.options import SqliteOptions
-
-PRIVATE = 0o600
 
 
 @contextmanager
@@ -30,7 +29,7 @@ def owned(file: Path) -> Iterator[None]:
     lock = file.with_name(f"{file.name}.lock")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        descriptor = open_own(lock, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise StoreUnavailable(f"{lock}: {error.strerror}: check the owner and mode of its folder") from error
     try:
@@ -52,7 +51,7 @@ def owned(file: Path) -> Iterator[None]:
 
 def _make_private(file: Path) -> None:
     try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        descriptor = open_own(file, os.O_RDWR | os.O_CREAT)
         try:
             os.fchmod(descriptor, PRIVATE)  # SQLite gives its -wal and -shm files the same mode
         finally:
@@ -132,3 +131,9 @@ def open_file(file: Path, options: SqliteOptions, *, read_only: bool) -> sqlite3
         isolation_level=None,
         check_same_thread=False,
     )
+
+
+def as_one_file(content: bytes) -> bytes:
+    """The content of a database file for use without a write-ahead log: one file, without companions."""
+    without = b"\1\1"  # the versions of the format for writing and for reading (sqlite.org/fileformat.html)
+    return content[:18] + without + content[20:]

@@ -13,10 +13,11 @@ from anyio import to_thread
 from sqlalchemy import Connection
 
 from meshloom.errors import StoreError, StoreUnavailable
+from meshloom.own_file import open_new
 from meshloom.store import Store, StoreContext, Transaction
 from meshloom_store_sqlite import schema
 from meshloom_store_sqlite.failures import is_for_want_of_room, translated
-from meshloom_store_sqlite.file import PRIVATE, connected, enforce_references, open_file, owned
+from meshloom_store_sqlite.file import as_one_file, connected, enforce_references, open_file, owned
 from meshloom_store_sqlite.options import SqliteOptions
 from meshloom_store_sqlite.tables import tables_of
 from meshloom_store_sqlite.thread import database_thread
@@ -64,14 +65,12 @@ class SqliteStore(Store):
     def _backup(self, file: Path) -> None:
         part = file.with_name(f"{file.name}.part")
         try:
-            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE))
-            with (
-                translated(self._session.file),
-                closing(self._source()) as source,
-                closing(sqlite3.connect(part)) as copy,
-            ):
-                source.backup(copy)  # in one step: in several it would start anew with every write in between
-                copy.execute("PRAGMA journal_mode = DELETE")  # one file, without companions
+            with translated(self._session.file), closing(self._source()) as source:
+                content = as_one_file(source.serialize())  # never by a name that may lead elsewhere
+            with os.fdopen(open_new(part, os.O_WRONLY), "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
             os.link(part, file)  # unlike a rename, never replaces
         except OSError as error:
             raise StoreError(f"the backup {file} cannot be made: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""The commands ``owner``, ``token`` and ``setup-key``, for the server's own machine."""
+"""The commands ``owner``, ``token``, ``setup-key`` and ``new-key``, for the server's own machine."""
 
 import sys
 from datetime import timedelta
@@ -12,6 +12,7 @@ from meshloom.terminal import say
 from meshloom_front.commands import example
 from meshloom_management.errors import InvalidArgument
 from meshloom_management.local.asking import answer_or_exit
+from meshloom_management.local.new_key import new_key_command
 from meshloom_management.local.requests import CreateOwner, CreateToken, ResetPassword
 from meshloom_management.local.setup_keys import setup_key_commands
 from meshloom_management.operations.owners import OWNER
@@ -40,7 +41,7 @@ class Days(click.ParamType[int]):
 
 def add_local_commands(group: click.Group) -> None:
     """Adds the commands to a server's own."""
-    owner, token, setup_key = _owner(), _token(), setup_key_commands(_ABOUT)
+    owner, token, setup_key, new_key = _owner(), _token(), setup_key_commands(_ABOUT), new_key_command()
     for command, line in (
         (owner, "owner create you@example.net"),
         (owner.commands["create"], "owner create you@example.net"),
@@ -49,11 +50,13 @@ def add_local_commands(group: click.Group) -> None:
         (token.commands["create"], "token create --expires 30d"),
         (setup_key, "setup-key create --reusable --expires 7d"),
         (setup_key.commands["create"], "setup-key create --reusable --expires 7d"),
+        (new_key, "new-key"),
     ):
         command.epilog = example(f"{group.name} {line}")
     group.add_command(owner)
     group.add_command(token)
     group.add_command(setup_key)
+    group.add_command(new_key)
 
 
 def _owner() -> click.Group:

@@ -82,8 +82,8 @@ def ask(folder: Path, line: bytes, within: float = WITHIN) -> bytes | None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(within + 1)
         try:
-            with _reachable(folder) as path:
-                connection.connect(path)
+            with _reachable(folder) as path, _itself(path) as end:
+                connection.connect(end)
             connection.sendall(line)
             answer = b""
             while not answer.endswith(b"\n") and (part := connection.recv(LONGEST)):
@@ -122,6 +122,16 @@ def _reachable(folder: Path) -> Iterator[str]:
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{descriptor}/{NAME}"
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _itself(path: str) -> Iterator[str]:
+    """Yields a path of the socket itself: a link of that name leads nowhere."""
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)
 

@@ -2,10 +2,12 @@
 
 import hmac
 import logging
+import os
 import secrets
 from pathlib import Path
 
 from meshloom.errors import ConfigError
+from meshloom.own_file import read_own
 from meshloom_front.private_file import write_private
 
 log = logging.getLogger(__name__)
@@ -53,7 +55,7 @@ def kept_secret(folder: Path, *, needed: bool) -> SetupSecret | None:
         if not needed:
             file.unlink(missing_ok=True)
             return None
-        text = file.read_text().strip() if file.exists() else ""
+        text = read_own(file).decode().strip() if os.path.lexists(file) else ""  # it will be in the log
         return SetupSecret(text or _make(file), file)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be used: {error.strerror}; check the disk, its owner and mode") from error
