@@ -57,17 +57,17 @@ async def test_refusals_are_counted_and_said_in_one_line(served, caplog):
     stranger = served.agent("stranger")
     laptop, _ = await served.enrolled("laptop")
     recorded, _ = await laptop.login()
-    for _ in range(20):
+    for _ in range(5):  # what a stranger may cost at once is more, on a slow machine too
         assert await stranger.refusal("Login", stranger.seal(stranger.login_request())) == "PERMISSION_DENIED"
         assert await stranger.refusal("SyncMeta", stranger.seal(b"")) == "PERMISSION_DENIED"
         assert await stranger.refusal("Login", b"\xff") == "INVALID_ARGUMENT"
     assert await laptop.refusal("Login", recorded) == "ABORTED"
     assert not [record for record in caplog.records if record.name.startswith("meshloom")]
-    assert len(served.counted) == 61
+    assert len(served.counted) == 16
     served.refusals.say()
     served.refusals.say()
     (line,) = [record.getMessage() for record in caplog.records if record.name.startswith("meshloom")]
-    assert line == "messages of agents were refused: aborted: 1, invalid_argument: 20, permission_denied: 40"
+    assert line == "messages of agents were refused: aborted: 1, invalid_argument: 5, permission_denied: 10"
 
 
 async def test_a_connection_is_proven_by_a_registered_peers_message_alone(served):
