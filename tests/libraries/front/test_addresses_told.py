@@ -37,6 +37,12 @@ def test_what_is_no_url_is_refused(text):
         checked_url(text, "public_url")
 
 
+@pytest.mark.parametrize("text", ["http://0.0.0.0:8080", "https://[::]"])
+def test_an_address_that_stands_for_all_is_refused(text):
+    with pytest.raises(ConfigError, match="nobody reaches it"):
+        checked_url(text, "public_url")
+
+
 @pytest.mark.parametrize("text", ["https://mesh.example.net", "http://192.0.2.1:8080/", "https://[2001:db8::1]:8443//"])
 def test_a_host_with_or_without_a_port_is_taken(text):
     assert checked_url(text, "public_url") == text.rstrip("/")

@@ -1,9 +1,12 @@
 """Who gives way to a newcomer, by age and by network."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshloom_front.callers import address_of
 from meshloom_front.crowd import NEARLY_FULL, SHARE, Crowd, network_of
 
 
@@ -74,3 +77,17 @@ def test_a_crowd_that_makes_room_never_outgrows_it(arrivals, room):
         assert most is None or max(counts.values()) in [counts[each] for each in "abcd" if crowd.oldest(each) == most]
     if len(crowd) > room * NEARLY_FULL:
         assert crowd.count("a") <= max(room * NEARLY_FULL, room // SHARE) + 1
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        (("192.0.2.1", 5), "192.0.2.1"),
+        (("::ffff:192.0.2.1", 5, 0, 0), "192.0.2.1"),
+        (("::ffff:1", 5, 0, 0), "::ffff:1"),
+        ("", ""),
+    ],
+)
+def test_an_address_is_told_as_its_family_writes_it(peer, address):
+    transport = asyncio.Transport({"peername": peer})
+    assert address_of(transport) == address

@@ -39,6 +39,9 @@ STANDING_BURST: Final = 4.0
 LONGEST_REST_OF_MANY: Final = 1.0
 """Seconds in which no stranger has a turn, or none of a network, at most: what they have taken beyond is forgotten."""
 
+MAPPED: Final = "::ffff:"
+"""Begins an IPv4 address as a socket for both families has it."""
+
 
 class Caller:
     """One connection.
@@ -328,7 +331,10 @@ class Callers:
 def address_of(transport: asyncio.BaseTransport) -> str:
     """Returns the address that a connection comes from; empty where the network does not tell."""
     peer = transport.get_extra_info("peername")
-    return str(peer[0]) if isinstance(peer, tuple) else ""
+    if not isinstance(peer, tuple):
+        return ""
+    address = str(peer[0])
+    return address.removeprefix(MAPPED) if "." in address else address
 
 
 def _end(leaving: Caller) -> None:

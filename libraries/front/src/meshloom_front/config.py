@@ -1,7 +1,7 @@
 """What the servers can be told; one file serves all of them, each reads what it needs."""
 
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -186,7 +186,16 @@ def checked_url(text: str, name: str) -> str:
         raise ConfigError(
             f"{name} = {text!r}: a server is reached at a host and a port alone, since gRPC knows no paths; {example}"
         )
+    if _is_unspecified(parts.hostname or ""):
+        raise ConfigError(f"{name} = {text!r}: at this address a server listens, and nobody reaches it; {example}")
     return text.rstrip("/")
+
+
+def _is_unspecified(host: str) -> bool:
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def host_and_port(url: str) -> str:

@@ -115,7 +115,7 @@ def _tell_how_to_set_up(url: str, secret: SetupSecret | None) -> None:
     if secret is None:
         _log.warning("no account yet, and setup_pat_enabled: anybody who reaches %s/api/setup can own this server", url)
     else:
-        about = "no account yet: make its owner with POST %s/api/setup and the field %s: %s"
+        about = "no account yet: make its owner with `meshloom-server owner create`, or POST %s/api/setup with %s: %s"
         _log.warning(about, url, HEADER, secret.reveal())
 
 

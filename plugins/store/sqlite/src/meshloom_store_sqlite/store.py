@@ -1,5 +1,6 @@
 """The store: one file, one connection, one transaction at a time."""
 
+import errno
 import logging
 import os
 import sqlite3
@@ -73,7 +74,8 @@ class SqliteStore(Store):
                 os.fsync(stream.fileno())
             os.link(part, file)  # unlike a rename, never replaces
         except OSError as error:
-            raise StoreError(f"the backup {file} cannot be made: {error.strerror}") from error
+            fix = f": make room on the disk of {file.parent}" if error.errno == errno.ENOSPC else ""
+            raise StoreError(f"the backup {file} cannot be made: {error.strerror}{fix}") from error
         finally:
             part.unlink(missing_ok=True)
 
