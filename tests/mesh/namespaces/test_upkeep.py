@@ -43,6 +43,19 @@ def test_an_interface_that_is_changed_from_outside_is_put_back_within_seconds_an
         assert words in log
 
 
+def test_a_sleeping_peer_whose_endpoint_is_changed_from_outside_is_woken_by_the_next_packet_nevertheless(server, agent):
+    key = server.setup_key()
+    one, two = agent("one", server.url, key), agent("two", server.url, key)
+    one.wait_for("two", lambda peer: peer["status"] == "Idle", 30, "sleeps")
+    assert one.status()["daemonStatus"] == "Connected"  # whoever asks has it compared
+    doorbell = one.host.run("wg", "show", "ml0", "endpoints")
+    one.host.run("wg", "set", "ml0", "peer", doorbell.split()[0], "endpoint", f"{server.host.address}:9")
+    wait_until(lambda: one.host.run("wg", "show", "ml0", "endpoints") == doorbell, WITHIN, "it is put back", every=0.1)
+    assert one.peer("two")["status"] == "Idle"
+    assert one.ping(two.address, timeout=15)
+    wait_until(lambda: "1 peer was reached elsewhere" in one.log.read_text(), WITHIN, "it is said")
+
+
 def test_while_an_interface_cannot_be_put_back_nothing_says_that_all_is_well(server, agent):
     one = agent("one", server.url, server.setup_key())
     log = one.log.with_name("holder.log")

@@ -51,16 +51,12 @@ async def sleeping():
         tasks.cancel_scope.cancel()
 
 
-async def look(paths, tunnel):
-    paths.look({key: each.endpoint for key, each in (await tunnel.observed()).items()})
-
-
 async def test_a_sleeper_whose_last_packets_came_late_rings_again(until):
     async with sleeping() as (paths, tunnel):
         device = tunnel.device.peers[PEER]
         assert device.endpoint == ("127.64.0.0", 1)
         device.endpoint = ELSEWHERE
-        await look(paths, tunnel)
+        await paths.put_back()
         await until(lambda: device.endpoint == ("127.64.0.0", 1))
 
 
@@ -68,7 +64,7 @@ async def test_one_that_wakes_meanwhile_is_left_where_it_is(until):
     async with sleeping() as (paths, tunnel):
         device = tunnel.device.peers[PEER]
         device.endpoint = ELSEWHERE
-        await look(paths, tunnel)
+        await paths.put_back()
         paths.mesh.wake(PEER, anyio.current_time())
         await until(lambda: not paths._late)
         assert device.endpoint == ELSEWHERE
@@ -85,6 +81,58 @@ async def test_a_path_that_is_taken_again_is_told_again(until):
 
 
 async def test_what_is_as_it_should_be_is_not_touched():
-    async with sleeping() as (paths, tunnel):
-        await look(paths, tunnel)
+    async with sleeping() as (paths, _):
+        assert await paths.put_back() == ()
         assert not paths._late
+
+
+async def test_what_something_else_made_of_a_sleepers_doorbell_is_put_back_and_told(until):
+    async with sleeping() as (paths, tunnel):
+        device = tunnel.device.peers[PEER]
+        assert await paths.put_back() == ()
+        device.endpoint = ELSEWHERE
+        assert await paths.put_back(look_only=True) == ("1 peer was reached elsewhere",)
+        assert await paths.put_back(look_only=True) == ("1 peer was reached elsewhere",), "looking changes nothing"
+        assert not paths._late
+        assert await paths.put_back() == ("1 peer was reached elsewhere",)
+        await until(lambda: device.endpoint == ("127.64.0.0", 1))
+        assert await paths.put_back() == ()
+
+
+async def test_a_sleeper_that_shakes_hands_by_itself_rings_again_and_nobody_else_is_blamed(until):
+    async with sleeping() as (paths, tunnel):
+        device = tunnel.device.peers[PEER]
+        assert await paths.put_back() == ()
+        device.endpoint, device.rx_bytes = ELSEWHERE, 148
+        assert await paths.put_back(look_only=True) == ()
+        await until(lambda: device.endpoint == ("127.64.0.0", 1))
+
+
+async def test_a_sleeper_that_something_else_took_out_and_put_in_again_has_its_doorbell_again(until):
+    async with sleeping() as (paths, tunnel):
+        device = tunnel.device.peers[PEER]
+        device.endpoint = None
+        await paths.put_back()
+        await until(lambda: device.endpoint == ("127.64.0.0", 1))
+
+
+async def test_an_endpoint_that_something_else_set_is_put_back_within_seconds_and_counted(agents, air, until):
+    one, two = agents(0), agents(1)
+    await until(lambda: one.connected and two.connected)
+    await until(lambda: one.endpoint(two) and two.endpoint(one))
+    await one.engine.look()
+    device = air.devices["test0"].peers[two.key]
+    rightly, device.endpoint = device.endpoint, ELSEWHERE
+    await until(lambda: device.endpoint == rightly, within=30.0)
+    assert one.report.counters.put_back == 1
+
+
+async def test_where_a_connected_peer_has_moved_to_is_left_to_wireguard(agents, air, until):
+    one, two = agents(0), agents(1)
+    await until(lambda: one.connected and two.connected)
+    await until(lambda: one.endpoint(two) and two.endpoint(one))
+    await one.engine.look()
+    device = air.devices["test0"].peers[two.key]
+    device.endpoint, device.rx_bytes = ELSEWHERE, device.rx_bytes + 32
+    await one.engine.look()
+    assert (device.endpoint, one.report.counters.put_back) == (ELSEWHERE, 0)

@@ -46,6 +46,7 @@ from meshloom_agent.sync import ManagementLink
 from meshloom_agent.trust import Refusals, Surroundings, check_overlay
 from meshloom_agent.upkeep import Upkeep
 from meshloom_linux.ipv6 import ipv6_objection
+from meshloom_linux.upkeep import in_turn
 from meshloom_linux.watch import host_interfaces, network_changes
 
 _log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ class Engine:
                 await self._refresh_addresses()
                 for task in (self._keep_applied, self._watch_network, self._watch_tunnel):
                     tasks.start_soon(task)
-                self._upkeep.add(f"the interface {self._settings.interface}", self._tunnel.put_back)
+                self._upkeep.add(f"the interface {self._settings.interface}", self._put_back)
                 for each in (self._keeper, self._upkeep, self._absences):
                     tasks.start_soon(each.run)
                 tasks.start_soon(self._look_at_handshakes)
@@ -330,6 +331,12 @@ class Engine:
         await self._maps.apply(self._running)
         self._report.listen_port = self._running.listen_port
 
+    async def _put_back(self, *, look_only: bool = False) -> tuple[str, ...]:
+        """The device first: peers that are put in again have their endpoints."""
+        return await in_turn(
+            lambda: self._running.put_back(look_only=look_only), lambda: self._paths.put_back(look_only=look_only)
+        )
+
     async def _watch_tunnel(self) -> None:
         raise TunnelError(await self._running.wait_lost())
 
@@ -340,7 +347,6 @@ class Engine:
                 latest, now = await self._observe(), anyio.current_time()
                 self._mesh.set_traffic({key: each.rx_bytes + each.tx_bytes for key, each in self._stats.items()}, now)
                 self._mesh.set_handshakes(latest, now)
-                self._paths.look({key: each.endpoint for key, each in self._stats.items()})
                 self._paths.flush()
 
     async def _observe(self) -> Mapping[PublicKey, float | None]:

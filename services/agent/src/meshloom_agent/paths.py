@@ -1,7 +1,7 @@
 """Between the mesh, which is pure, and the world: WireGuard's port, relays, signal, time."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -14,6 +14,7 @@ from meshloom.protocol.relay import RelayPeerID
 from meshloom.protocol.signal import SignalMessage
 from meshloom.protocol.stun import is_stun
 from meshloom.tunnel import Address, Carrier, Doorbell, Tunnel, TunnelPeer
+from meshloom_agent.aims import Aims
 from meshloom_agent.border import Border
 from meshloom_agent.mesh import Asleep, Endpoint, Mesh, RelayPlan, RemotePeer, ThroughTurn, Way, exchange
 from meshloom_agent.network import ToldRelays
@@ -77,6 +78,7 @@ class Paths:
         self._relayed: dict[RelayPeerID, RelayedPath] = {}
         self._early = EarlyHandshakes()
         self._late: set[PublicKey] = set()
+        self._aims = Aims()
         self._led_astray = anyio.Event()
         self._timer = anyio.Event()
         self._made: dict[PublicKey, tuple[RemotePeer, Endpoint | Asleep | None, int, int | None, TunnelPeer]] = {}
@@ -235,15 +237,22 @@ class Paths:
         for id in self._relayed.keys() - wanted:
             self._relayed.pop(id).close()
 
-    def look(self, endpoints: Mapping[PublicKey, Address | None]) -> None:
-        """Where WireGuard sends to now: what was under way may have led it away from a doorbell or a relay.
+    async def put_back(self, *, look_only: bool = False) -> tuple[str, ...]:
+        """Leads WireGuard back to where its packets shall go; tells what of that something else has changed.
 
-        A direct address may have changed without our knowing: that WireGuard found out itself.
+        A direct address may have changed without our knowing, where WireGuard found that out itself.
         """
-        for peer, endpoint in endpoints.items():
-            steady = self._steady(peer)
-            if steady not in (None, endpoint, self.mesh.direct_address(peer)):
+        found = await self._running.observed()
+        wanted = {peer: address for peer in found if (address := self._steady(peer)) is not None}
+        astray = self._aims.compare(wanted, found)
+        for peer in astray.roamed:
+            if wanted[peer] != self.mesh.direct_address(peer):
                 self._came_late(peer)
+        for peer in () if look_only else astray.changed:
+            self._aims.forget(peer)
+            self._came_late(peer)
+        count = len(astray.changed)
+        return (f"{count} {'peer was' if count == 1 else 'peers were'} reached elsewhere",) if count else ()
 
     def _steady(self, peer: PublicKey) -> Address | None:
         return self._address(peer, self.mesh.steady(peer))

@@ -90,6 +90,12 @@ def test_rounds_say_how_long_over_which_path_and_why_it_is_no_better():
     assert Summary.of([none]).text == "1 sent, 0 answered, 100% lost"
 
 
+def test_a_peer_that_answers_is_not_told_to_be_offline():
+    away = reply(peer(2, "desk.mesh.test", state="Idle", reason="offline; last seen 28 s ago"), 1, 0.0012)
+    assert line(away) == "1: 1.2 ms, over a path that WireGuard found by itself"
+    assert not away.reason
+
+
 @pytest.fixture
 def answering(monkeypatch):
     """Says which address of this host is asked in place of a peer's, since there is no device."""

@@ -159,11 +159,13 @@ def test_wireguard_is_looked_at_once_after_the_last_has_fallen_asleep(sleepy):
 
 
 @pytest.mark.parametrize("who", [0, 1])
-def test_a_sleeper_that_late_packets_led_away_is_woken_nevertheless(who):
+@pytest.mark.parametrize("asleep_for", [0.0, 300.0])
+def test_a_sleeper_that_packets_led_away_is_woken_nevertheless(who, asleep_for):
     mesh, *agents = two_agents(CONE, options=MeshOptions(idle_after=120.0))
     one, other = agents if who == 0 else reversed(agents)
     mesh.time_to_ping(one, other, within=WITHIN)
     mesh.clock.run_until(lambda: other.key in one.mesh.asleep, within=300.0)
+    mesh.clock.run_for(asleep_for)
     one.wireguard.set_endpoint(other.key, (other.host.ipv4, 1))
     mesh.clock.run_for(60.0)
     mesh.time_to_ping(one, other, within=WITHIN)

@@ -35,6 +35,8 @@ def reply(peer: PeerReport, sequence: int, round_trip: float | None) -> pb.PingR
     made = pb.PingReply(fqdn=peer.remote.fqdn, sequence=sequence, reason=peer.path.reason)
     if peer.path.state != "Connected":
         made.path = pb.PingReply.NONE
+        if round_trip is not None:
+            made.reason = ""  # a peer that answers is neither offline nor waited for
     elif peer.path.is_relayed:
         made.path, made.relay, made.transport = pb.PingReply.RELAYED, peer.relay, peer.transport
     else:
@@ -58,6 +60,8 @@ def line(answer: pb.PingReply) -> str:
                 + (f" through {answer.relay}" if answer.relay else "")
                 + (f" by {shown_transport(answer.transport)}" if answer.transport else "")
             )
+        case _ if answer.HasField("round_trip"):
+            return f"{answer.sequence}: {_milliseconds(answer):.1f} ms, over a path that WireGuard found by itself"
         case _:
             way = "no path"
     why = f" ({answer.reason})" if answer.reason and answer.path != pb.PingReply.DIRECT else ""

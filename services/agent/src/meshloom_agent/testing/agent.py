@@ -220,9 +220,9 @@ class SimulatedAgent:
         if self.mesh.needs_look:
             self.mesh.set_traffic(self.wireguard.traffic(), self._now)
             self.mesh.set_handshakes(self.wireguard.handshakes(), self._now)
-            for peer in self.known:
-                if self.mesh.direct_address(peer) is None:
-                    self._came_late(peer)
+        for peer in self.known:
+            if self.mesh.direct_address(peer) is None:
+                self._came_late(peer)
         self._later(LOOK_EVERY, self._look)
 
     def _came_late(self, peer: PublicKey) -> None:
