@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import anyio
 
-from meshloom.errors import ConfigError, TransportError
+from meshloom.errors import ConfigError, TransportError, words_of
 from meshloom.transport import RelayAddress, TransportContext
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ async def dial(address: RelayAddress, context: TransportContext) -> socket.socke
             return await _connect(address.hosts, address.port, context)
         return await _through_proxy(address, context)
     except OSError as error:
-        raise TransportError(f"{address} cannot be reached: {error.strerror or error}") from error
+        raise TransportError(f"{address} cannot be reached: {words_of(error)}") from error
 
 
 def client_tls(context: TransportContext) -> ssl.SSLContext:
@@ -58,7 +58,7 @@ def client_tls(context: TransportContext) -> ssl.SSLContext:
         try:
             made.load_verify_locations(cadata=context.extra_roots.decode("ascii"))
         except (ssl.SSLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"the extra root certificates are no certificates in PEM: {error}") from error
+            raise ConfigError(f"the extra root certificates are no certificates in PEM: {words_of(error)}") from error
     return made
 
 

@@ -21,6 +21,7 @@ Data are attributes; ``str()`` is a sentence that names the key or thing, the va
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 
@@ -120,6 +121,8 @@ class BusError(MeshError):
     """Another instance of the service cannot be told."""
 
 
+_NUMBERED = re.compile(r"\[Errno (\d{1,9})\]", re.IGNORECASE)
+
 UNEXPECTED = "an unexpected fault; the log tells more"
 
 
@@ -129,12 +132,22 @@ def words_of(error: BaseException) -> str:
     Errors of the system become the system's own words, with the file where there is one.
     """
     if isinstance(error, BaseExceptionGroup):
-        return words_of(error.exceptions[0])
+        return "; ".join(dict.fromkeys(words_of(each) for each in error.exceptions))
     number = getattr(error, "errno", None) or getattr(error, "code", None)  # libraries for netlink call it their code
     if isinstance(error, OSError):
-        said = error.strerror or (os.strerror(number) if isinstance(number, int) else str(error))
+        said = _words_of_system(error)
         file = f"{error.filename}: " if isinstance(error.filename, str) else ""
         return f"{file}{said}" if said else "it took too long" if isinstance(error, TimeoutError) else UNEXPECTED
     if isinstance(number, int) and error.args[:1] == (number,):
         return os.strerror(number)
     return str(error) or UNEXPECTED
+
+
+def _words_of_system(error: OSError) -> str:
+    """Returns the system's own words: asyncio adds tuples of addresses, and makes one text of several errors."""
+    number, said = error.errno, error.strerror or ""
+    if number is not None and number > 0 and (not said or "('" in said):
+        return os.strerror(number)
+    said = said or str(error)
+    several = [os.strerror(int(each)) for each in _NUMBERED.findall(said)]
+    return "; ".join(dict.fromkeys(several)) or said

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Final
 
+from meshloom.errors import words_of
 from meshloom.text import printable
 
 _PROC: Final = Path("/proc")
@@ -32,7 +33,7 @@ def why_not_bound(error: OSError, host: str, port: int, kind: socket.SocketKind)
     is_plain = (
         error.errno is not None and error.errno > 0
     )  # asyncio adds words of its own, and names have numbers below 0
-    said = os.strerror(error.errno or 0) if is_plain else error.strerror or str(error)
+    said = os.strerror(error.errno or 0) if is_plain else words_of(error)
     if error.errno == errno.EADDRINUSE and (holder := port_holder(host, port, kind)):
         return f"{said} by {holder}"
     if error.errno in (errno.EACCES, errno.EPERM) and 0 < port < _PRIVILEGED:

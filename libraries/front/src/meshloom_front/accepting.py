@@ -13,6 +13,7 @@ from functools import partial
 
 import anyio
 
+from meshloom.errors import words_of
 from meshloom_front.callers import Callers
 from meshloom_front.costs import ACCEPTED, ACCEPTING
 from meshloom_front.crowd import Crowd, network_of
@@ -91,7 +92,7 @@ class Accepting:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                _log.warning("no connection can be accepted now: %s", error)
+                _log.warning("no connection can be accepted now: %s", words_of(error))
                 self._loop.remove_reader(self._listening.fileno())
                 self._again = self._loop.call_later(ACCEPT_AGAIN, self._go_on)
                 return
@@ -137,7 +138,7 @@ class Accepting:
         try:
             await self._loop.connect_accepted_socket(self._protocol, accepted)
         except OSError as error:
-            _log.debug("a connection was gone before its turn: %s", error)
+            _log.debug("a connection was gone before its turn: %s", words_of(error))
             accepted.close()
         except BaseException:
             accepted.close()

@@ -10,7 +10,7 @@ import anyio
 import attrs
 
 from meshloom.dialing import first_to_connect
-from meshloom.errors import TransportError
+from meshloom.errors import TransportError, words_of
 from meshloom.model.overlay import IPAddress, IPNetwork
 from meshloom.transport import RelayAddress
 from meshloom_agent.channel import ServerAddress
@@ -81,7 +81,7 @@ class Border:
         try:
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise ServerRefused(f"{host} has no address: {getattr(error, 'strerror', None) or error}") from error
+            raise ServerRefused(f"{host} has no address: {words_of(error)}") from error
         texts = list(dict.fromkeys(str(address[0]) for *_, address in found))
         is_chosen = (host, port) in self._chosen
         whose = {text: why for text in texts if not is_chosen and (why := self.refusal(text))}

@@ -3,10 +3,12 @@
 import errno
 import os
 
+from meshloom.errors import words_of
+
 
 def reason(error: OSError) -> str:
     """Returns why the system refused, with the advice that helps this user."""
-    text = error.strerror or str(error)
+    text = words_of(error)
     if error.errno in (errno.EACCES, errno.EPERM) and os.geteuid() != 0:
         return f"{text}; run as root"
     return text

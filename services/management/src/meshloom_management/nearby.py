@@ -8,6 +8,7 @@ from typing import Final
 
 import anyio
 
+from meshloom.errors import words_of
 from meshloom.model.overlay import IPAddress
 
 _log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ async def _resolve(host: str, what: str, found: dict[IPAddress, str]) -> None:
     try:
         answers = await anyio.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        _log.debug("%s, where %s is, has no address now: %s", host, what, error)
+        _log.debug("%s, where %s is, has no address now: %s", host, what, words_of(error))
         return
     for *_, address in answers:
         found.setdefault(ip_address(str(address[0]).partition("%")[0]), what)

@@ -3,7 +3,7 @@
 import ssl
 from pathlib import Path
 
-from meshloom.errors import ConfigError
+from meshloom.errors import ConfigError, words_of
 from meshloom_front.config import TLS
 
 
@@ -46,4 +46,6 @@ class Certificates:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._certificate, self._key)
             self.context.load_cert_chain(self._certificate, self._key)
         except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"tls.certificate = {str(self._certificate)!r}: cannot be used: {error}") from error
+            raise ConfigError(
+                f"tls.certificate = {str(self._certificate)!r}: cannot be used: {words_of(error)}"
+            ) from error

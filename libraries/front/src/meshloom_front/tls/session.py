@@ -4,7 +4,7 @@ import contextlib
 import ssl
 from typing import Final
 
-from meshloom.errors import ProtocolError
+from meshloom.errors import ProtocolError, words_of
 from meshloom_front.tls.hello import Hellos
 
 RECORD: Final = 1 << 14
@@ -44,7 +44,7 @@ class Session:
             self._incoming.write(data)
             return self._read() if self.agreed else b""
         except ssl.SSLError as error:
-            raise ProtocolError(f"TLS fails: {error.reason or error}") from error
+            raise ProtocolError(f"TLS fails: {error.reason or words_of(error)}") from error
 
     def send(self, data: bytes | bytearray | memoryview) -> bytes:
         """Returns the bytes that say that; a record at a time, since the memory for the longest stays allocated.
@@ -59,7 +59,7 @@ class Session:
                 self.object.write(view[start : start + RECORD])
                 parts.append(self._outgoing.read())
         except ssl.SSLError as error:
-            raise ProtocolError(f"TLS fails: {error.reason or error}") from error
+            raise ProtocolError(f"TLS fails: {error.reason or words_of(error)}") from error
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def take(self) -> bytes:

@@ -11,7 +11,7 @@ import anyio.to_thread
 import attrs
 
 from meshloom import __version__
-from meshloom.errors import MeshError
+from meshloom.errors import MeshError, words_of
 from meshloom.inventory import Offer, offers
 from meshloom.service import installed_plugins
 from meshloom_agent.diagnostics.host import HostNetwork, gather_network, read, run
@@ -144,7 +144,7 @@ async def _look_up(known: Known) -> dict[str, str]:
                 await anyio.getaddrinfo(host, None, type=socket.SOCK_STREAM)
                 found[host] = ""
             except (OSError, UnicodeError) as error:
-                found[host] = str(getattr(error, "strerror", None) or error)
+                found[host] = words_of(error)
 
     async with anyio.create_task_group() as tasks:
         for host in hosts:

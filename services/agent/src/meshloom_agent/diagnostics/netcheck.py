@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 import attrs
 
+from meshloom.errors import words_of
 from meshloom.protocol.nat_discovery import Behaviour, NatDiscovery, NatReport, across_servers
 from meshloom.protocol.stun import Address
 from meshloom_agent.diagnostics import gateway
@@ -171,7 +172,7 @@ async def _check_nats(stuns: Sequence[str], found: _Found) -> None:
             if text not in found.names.values():
                 found.reached.append(Reached("stun", text, None, "no route leads there"))
         except OSError as error:
-            found.reached.append(Reached("stun", text, None, f"its name has no address: {error.strerror or error}"))
+            found.reached.append(Reached("stun", text, None, f"its name has no address: {words_of(error)}"))
     async with anyio.create_task_group() as tasks:
         for version in found.nats:
             tasks.start_soon(_ask_stuns, version, found)
