@@ -93,6 +93,16 @@ def test_what_is_mended_is_used_again_within_about_as_long_as_it_was_broken(bad,
     assert took > 0
 
 
+@pytest.mark.parametrize("bad", [11, 13, 19, 27, 30, 35])
+def test_a_path_that_was_lost_for_less_than_half_a_minute_is_used_again_within_seconds(bad):
+    pair = Pair()
+    pair.cut(one_way=False)
+    pair._talk_for(bad)
+    assert all(pair._relayed.values())
+    pair.mend()
+    assert pair.mesh.clock.run_until(lambda: not any(pair._relayed.values()), within=8.0) > 0
+
+
 def test_udp_that_was_blocked_for_an_hour_is_used_soon_after_it_is_let_pass_again():
     mesh = SimulatedMesh(1, Conditions(delay=0.01), relays=1)
     site = mesh.lab.behind(Nat(blocks_udp=True))

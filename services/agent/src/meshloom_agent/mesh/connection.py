@@ -378,7 +378,7 @@ class PeerConnection:
         self._lose_session(now)
         if had_path:
             self._search.reason = LOST
-            self._offers.begin(now)
+            self._offers.begin(now, lost=True)
             return
         self._search.reason = NO_DIRECT_PATH if agent.remote_candidates else NO_ADDRESS
         if self._offers.due is None:

@@ -10,6 +10,10 @@ APART = 10.0
 """Seconds between two offers for a reason that may come up time and again, at the least."""
 
 
+EAGER_FOR, EAGER_EVERY = 30.0, 3.0
+"""Seconds after a direct path was lost in which most come back, and between two offers then, at the most."""
+
+
 @attrs.define
 class OfferTimer:
     """One connection's.
@@ -30,15 +34,18 @@ class OfferTimer:
     due: float | None = None
     _count: int = attrs.field(default=0, init=False)
     _planned: float = attrs.field(default=-APART, init=False)
+    _eager_until: float = attrs.field(default=float("-inf"), init=False)
 
     @property
     def is_first(self) -> bool:
         """Whether none was sent since it was last begun."""
         return self._count == 0
 
-    def begin(self, now: float) -> None:
-        """Offer at once, and then again and again."""
+    def begin(self, now: float, *, lost: bool = False) -> None:
+        """Offer at once, and then again and again; often at first where a direct path was *lost*."""
         self._count, self.due = 0, now
+        if lost:
+            self._eager_until = now + EAGER_FOR
 
     def again(self, now: float) -> None:
         """Offer soon, and then after the waits that it has come to: for what may happen time and again."""
@@ -50,7 +57,11 @@ class OfferTimer:
         if longest is None:
             longest = self.longest if now - self.heard < SILENT else self.absent
         wait = min(self.first * 2.0 ** min(self._count, 32), longest)
-        self._count, self._planned = self._count + 1, now
+        if wait > EAGER_EVERY and now < self._eager_until:
+            wait = EAGER_EVERY
+        else:
+            self._count += 1
+        self._planned = now
         self.due = now + wait * self.spread
 
     def stop(self) -> None:
