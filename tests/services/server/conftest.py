@@ -83,7 +83,7 @@ class Program:
     def refused(self):
         """Start where it cannot: its exit code and what it said."""
         self.launch()
-        return self.process.wait(timeout=20), self.said
+        return self.process.wait(timeout=120), self.said
 
     def get(self, url, method="GET", body=None, **headers):
         headers |= {"Authorization": f"Token {self.token}"} if self.token else {}
@@ -91,7 +91,7 @@ class Program:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=20, context=self.context) as answer:
+            with urllib.request.urlopen(request, timeout=60, context=self.context) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             with error:

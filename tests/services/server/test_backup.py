@@ -19,7 +19,7 @@ SERVER = Path(sys.executable).with_name("meshloom-server")
 
 def backup(data_dir, file):
     command = [SERVER, "--data-dir", data_dir, "backup", file]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 async def test_a_running_servers_state_is_copied(tmp_path):

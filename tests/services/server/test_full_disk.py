@@ -83,13 +83,13 @@ async def test_a_server_starts_on_a_full_disk_and_serves_what_there_is(program, 
         assert [server.api("POST", "/api/groups", {"name": name})[0] for name in ("after", "later")] == [200, 200]
         backup = subprocess.run(
             [BIN / "meshloom-server", "--data-dir", server.data, "backup", tmp_path / "copy.db"],
-            capture_output=True, text=True, check=False, timeout=60,
+            capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
         assert backup.returncode == 0, backup.stderr
         fill(server.data / "filler")
         full = subprocess.run(
             [BIN / "meshloom-server", "--data-dir", server.data, "backup", server.data / "copy.db"],
-            capture_output=True, text=True, check=False, timeout=60,
+            capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
         assert (full.returncode, "make room on the disk of" in full.stderr) == (1, True), full.stderr
         assert f"the backup {server.data}/copy.db cannot be made" in full.stderr

@@ -49,7 +49,7 @@ def server(program, ground):
 
 def command(server, *argv, prefix=()):
     argv = [*prefix, BIN / server.name, "--data-dir", server.data, *argv]
-    return subprocess.run(argv, input=PASSWORD, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(argv, input=PASSWORD, capture_output=True, text=True, check=False, timeout=120)
 
 
 def plant(server, name, target):

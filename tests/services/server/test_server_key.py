@@ -14,7 +14,7 @@ def command(server, *argv, given=""):
     """Runs a command of the server's program on its data folder."""
     binary = server.command()[0]
     argv = [binary, "--data-dir", server.data, *argv]
-    return subprocess.run(argv, input=given, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(argv, input=given, capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.fixture(params=["meshloom-server", "meshloom-management"])
