@@ -1,7 +1,7 @@
 """Whatever comes, nothing but a breach of the protocol is raised, and what is kept is bounded."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from meshloom_front.http2 import frames
@@ -77,7 +77,14 @@ def test_arbitrary_bytes_after_the_greeting(said, greeted):
     survives([GREETING if greeted else frames.PREFACE, said])
 
 
+A_BODY_FREED_BY_WHAT_BREAKS = [
+    frame(frames.HEADERS, 4, 1, BLOCK),
+    frames.settings({frames.INITIAL_WINDOW_SIZE: 16384, frames.MAX_FRAME_SIZE: 0}),
+]
+
+
 @settings(max_examples=150, deadline=None)
+@example([frames.settings({frames.INITIAL_WINDOW_SIZE: 0}), *A_BODY_FREED_BY_WHAT_BREAKS], True)
 @given(st.lists(well_formed, max_size=30), st.booleans())
 def test_arbitrary_frames(said, answering):
     survives([GREETING, *said], answering=answering)

@@ -84,6 +84,7 @@ class ServerConnection:
                 self._frame(kind, flags, stream, buffer[start:at])
         except HTTP2Error as error:
             self._buffer = b""
+            self._sending.window = 0  # nothing follows the reason
             self._out.append(frames.goaway(self._accepted, error.code, str(error)))
             raise
         self._buffer = buffer[at:]
