@@ -1,6 +1,7 @@
 """Whole systems in network namespaces."""
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -55,6 +56,20 @@ def agent(internet, behind):
         made = AgentProgram(behind(name, nat), internet.folder / name)
         made.start()
         made.up(url, key, *flags)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def clone(internet):
+    """Makes a machine whose disk is a copy of another one's."""
+
+    def make(original):
+        folder = internet.folder / "clone"
+        shutil.copytree(original.state, folder)
+        made = AgentProgram(internet.host("clone"), folder)
+        made.start()
         return made
 
     return make

@@ -73,6 +73,7 @@ def test_a_port_that_the_router_opens_makes_the_path_a_direct_one(internet, serv
     one.run("up", "--port-mapping")
     wait_until(lambda: f"by {protocol} for" in one.log.read_text(), 30, f"the router opens a port; see {one.log}")
     assert "51820" in opened()
+    assert one.ping(two.address, timeout=15), "it came back asleep"
     one.wait_for("two", is_direct, 30, "is direct")
     two.wait_for("one", is_direct, 10, "is direct")
     assert two.peer("one")["iceCandidateEndpoint"]["remote"].startswith(f"{OUTER}:")

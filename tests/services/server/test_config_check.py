@@ -221,12 +221,17 @@ APART = {
 def test_two_keys_that_want_one_port_are_told_before_either_has_it(text, tmp_path):
     file, port = tmp_path / "server.toml", str(free_port())
     file.write_text(f'data_dir = "{tmp_path}/data"\nlisten = "127.0.0.1:PORT"\n{text}\n'.replace("PORT", port))
+    assert APART[text].replace("PORT", port) in refused_by_both(file)
+    assert not (tmp_path / "data").exists()
+
+
+def refused_by_both(file):
+    """What the check and the start say alike."""
     check = run(BIN / "meshloom-server", "config", "check", file)
     start = run(BIN / "meshloom-server", "--config", file)
     assert (check.returncode, start.returncode) == (2, 2), (check, start)
-    assert APART[text].replace("PORT", port) in check.stderr
     assert start.stderr == f"error: {check.stderr}"
-    assert not (tmp_path / "data").exists()
+    return check.stderr
 
 
 def run(*argv):
@@ -238,11 +243,7 @@ def run(*argv):
 def test_the_program_says_it_before_it_starts(text, tmp_path):
     file = tmp_path / "server.toml"
     file.write_text(f'data_dir = "{tmp_path}/data"\nlisten = "127.0.0.1:0"\n{text}\n')
-    check = run(BIN / "meshloom-server", "config", "check", file)
-    start = run(BIN / "meshloom-server", "--config", file)
-    assert (check.returncode, start.returncode) == (2, 2), (check, start)
-    assert BAD[text] in check.stderr
-    assert start.stderr == f"error: {check.stderr}"
+    assert BAD[text] in refused_by_both(file)
     assert not (tmp_path / "data").exists()
 
 

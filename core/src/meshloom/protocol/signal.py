@@ -12,6 +12,8 @@ from meshloom.rpc import signalexchange_pb2 as pb
 
 MAX_BODY = 64 * 1024
 SESSION_ID = 5
+REPLACED = "peer registered again"
+"""Begins the text with which a signal server ends a stream that another one of the same key has replaced."""
 LONGEST_UFRAG = 256
 """Characters, as RFC 8839 section 5.4 has it."""
 

@@ -71,7 +71,7 @@ class Daemon:
             if self.settings.up:
                 await self.up()
             yield
-            await self._end()
+            await self.pause()
 
     @property
     def extra_roots(self) -> bytes:
@@ -200,16 +200,11 @@ class Daemon:
 
     async def down(self) -> None:
         """Be disconnected, and stay so after a restart."""
-        await self._end()
+        await self.pause()
         self._keep_up(up=False)
 
     async def pause(self) -> None:
-        """Take the tunnel away until the next ``up``, which follows at once; whether it shall be up is not changed."""
-        if self._engine is not None:
-            self._engine.comes_back = True
-        await self._end()
-
-    async def _end(self) -> None:
+        """Take the tunnel away; whether it shall be up is not changed."""
         if self._scope is not None:
             self._scope.cancel()
             await self._ended.wait()

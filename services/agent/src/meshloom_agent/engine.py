@@ -81,7 +81,6 @@ class Engine:
     ) -> None:
         self._files, self._settings, self._chosen, self._report = files, settings, tunnel, report
         self._key: PrivateKey = files.key()
-        self.comes_back = False  # at once, with other settings: that is no goodbye
         self._public = self._key.public
         self._mesh = Mesh(self._public, os.urandom, options)
         self._border = Border(
@@ -249,7 +248,7 @@ class Engine:
             self._signal_ready,
             self._roots,
             locate=self._border.signal,
-            last_words=lambda: () if scope.cancel_called or self.comes_back else self._mesh.farewell(),
+            last_words=lambda: () if scope.cancel_called else self._mesh.farewell(),
         )
         self._tasks.start_soon(self._run_signal, self._signal, self._signalling)
 

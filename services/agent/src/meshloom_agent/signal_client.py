@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 from meshloom.errors import ProtocolError, words_of
 from meshloom.model.keys import PrivateKey, PublicKey
 from meshloom.protocol.seal import Box
-from meshloom.protocol.signal import SignalKind, SignalMessage, decode
+from meshloom.protocol.signal import REPLACED, SignalKind, SignalMessage, decode
 from meshloom.protocol.signal_proof import CHALLENGE, PROVES, prove
 from meshloom.rpc import signalexchange_pb2 as pb
 from meshloom.rpc.signalexchange_pb2_grpc import SignalExchangeStub
@@ -26,8 +26,6 @@ from meshloom_agent.rivalry import End, Rivalry
 _log = logging.getLogger(__name__)
 
 PEER, REGISTERED = "x-wiretrustee-peer-id", "x-wiretrustee-peer-registered"
-REPLACED = "peer registered again"
-"""Begins the text by which Meshloom's and NetBird's signal servers end a stream that another one has replaced."""
 SILENCE, ANSWER_WITHIN = 30.0, 20.0
 """After so many seconds without a message we send ourselves one; without it the stream is opened anew."""
 SEND_WITHIN = 10.0

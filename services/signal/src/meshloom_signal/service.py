@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from meshloom.errors import ProtocolError
 from meshloom.model.keys import PrivateKey, PublicKey
+from meshloom.protocol.signal import REPLACED
 from meshloom.protocol.signal_proof import CHALLENGE, PROVES, Verifier
 from meshloom.rpc import signalexchange_pb2 as pb
 from meshloom_front.crowd import network_of
@@ -30,8 +31,6 @@ PEER: Final = "x-wiretrustee-peer-id"
 REGISTERED: Final = "x-wiretrustee-peer-registered"
 FORWARDED: Final = ("x-forwarded-for", "forwarded", "via")
 """Metadata that proxies add which end the connections of their clients."""
-REPLACED: Final = "peer registered again"
-"""How a stream ends that another one of the same key replaces, in the words of NetBird's signal server."""
 LONGEST: Final = 64 * 1024
 STREAMS: Final = 8
 """Streams of one connection. An agent has one."""
